@@ -1,0 +1,239 @@
+"""A log as we follow it: its leaves in blocks, its gaps, what it promises beside a leaf, and where it contradicts itself.
+
+Nothing here is proven by being of a type: `watch` proves, these classes only carry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from monitor.tlog.merkle import leaf_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from monitor.tlog.merkle import CompactRange
+
+
+class Protocol(StrEnum):
+    """How a log is asked, and how its leaves are encoded."""
+
+    REKOR_V1 = "rekor-v1"
+    REKOR_V2 = "rekor-v2"
+
+
+class Mode(StrEnum):
+    """How much of a log is read."""
+
+    COMPLETE = "complete"
+
+
+class LogState(StrEnum):
+    """Whether a log is expected to grow."""
+
+    ACTIVE = "active"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class FollowedLog:
+    """A log that we follow. `origin` names it everywhere; `url` is where it is read."""
+
+    origin: str
+    protocol: Protocol
+    url: str
+    mode: Mode
+    state: LogState
+    tree_id: str | None = None
+    """Rekor v1 only: the shard's tree, in decimal."""
+    offset: int = 0
+    """Rekor v1 only: the global index of the shard's first leaf, as the server's shard list has it (a hint)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What Rekor v1 says beside a leaf. Only `signed_entry_timestamp` covers it, never the tree."""
+
+    log_id: bytes
+    integrated_time: datetime
+    global_index: int
+    uuid: str
+    signed_entry_timestamp: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """The exact bytes that are hashed into the tree, at their index in their own log."""
+
+    log: str
+    protocol: Protocol
+    index: int
+    data: bytes = field(repr=False)
+    promise: Promise | None = None
+
+    @property
+    def hash(self) -> bytes:
+        """The RFC 6962 leaf hash."""
+        return leaf_hash(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive leaves as one run of bytes: leaf `i` of the block is `data[starts[i]:ends[i]]`, of the log `start + i`."""
+
+    start: int
+    data: bytes = field(repr=False)
+    starts: Sequence[int] = field(repr=False)
+    ends: Sequence[int] = field(repr=False)
+    promises: Sequence[Promise] = field(default=(), repr=False)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @property
+    def end(self) -> int:
+        """The index after the block's last leaf."""
+        return self.start + len(self.ends)
+
+    def leaf(self, offset: int) -> bytes:
+        """The bytes of the leaf `offset` places into the block."""
+        return self.data[self.starts[offset] : self.ends[offset]]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Leaves [start, end) whose bytes the log did not give, or gave in a form that cannot be cut into leaves."""
+
+    start: int
+    end: int
+    reason: str
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class InclusionProof:
+    """An unverified claim that `leaf_hash` stands at `index` of the tree of `size` leaves.
+
+    `note` is the raw checkpoint it comes with (Rekor v1), or None where it was computed for the size asked (Rekor v2).
+    """
+
+    leaf_hash: bytes
+    index: int
+    size: int
+    hashes: tuple[bytes, ...] = field(repr=False)
+    note: bytes | None = field(default=None, repr=False)
+
+
+class CheckpointSource(StrEnum):
+    """Where a checkpoint was met."""
+
+    POLL = "poll"
+    PROOF = "proof"
+    BUNDLE = "bundle"
+
+
+class CheckpointStatus(StrEnum):
+    """How a stored checkpoint stands to the others of its log."""
+
+    SEEN = "seen"
+    """Signed, not yet proven consistent."""
+    CONSISTENT = "consistent"
+    CONFLICTING = "conflicting"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCheckpoint:
+    """A signed (log, size, root) that we keep for ever."""
+
+    log: str
+    size: int
+    root: bytes
+    note: bytes = field(repr=False)
+    source: CheckpointSource
+    status: CheckpointStatus
+    first_seen: datetime
+    last_seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a log is proven: `range` covers [0, position) and its root was compared with a signed one.
+
+    `started_at` is the index at which following began: coverage begins there. The range always begins at leaf 0.
+    """
+
+    log: str
+    position: int
+    range: CompactRange
+    started_at: int
+
+    def __post_init__(self) -> None:
+        if self.range.begin != 0 or self.range.end != self.position:
+            raise ValueError(f"cursor of {self.log}: range [{self.range.begin}, {self.range.end}) at {self.position}")
+
+
+class ConflictKind(StrEnum):
+    """A way in which a log contradicts its own signature, or what it said before."""
+
+    FORKED = "forked"
+    REWRITTEN = "rewritten"
+    INVALID_CHECKPOINT = "invalid-checkpoint"
+    MISSING = "missing"
+    GREW_AFTER_END = "grew-after-end"
+    ROLLED_BACK = "rolled-back"
+    UNPROVEN = "unproven"
+    SHARDS_CHANGED = "shards-changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Evidence of one contradiction, kept for ever (P9).
+
+    `key` tells one contradiction of a log from another of the same kind, so that meeting it again adds nothing.
+    `evidence` maps a name (`ours`, `theirs`, `proof`, `leaf`, …) to raw bytes.
+    """
+
+    kind: ConflictKind
+    log: str
+    key: str
+    summary: str
+    index: int | None = None
+    evidence: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Leaves [begin, end) whose bytes cannot be had. `hash` is proven: a leaf hash, or the root of a perfect subtree."""
+
+    log: str
+    begin: int
+    end: int
+    hash: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedLeaf:
+    """A leaf that is proven and cannot be read. `ours` says that it bears our name."""
+
+    log: str
+    index: int
+    leaf_hash: bytes
+    reason: str
+    data: bytes = field(repr=False)
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Leaves [begin, end) proven under a checkpoint of `size`."""
+
+    log: str
+    begin: int
+    end: int
+    size: int

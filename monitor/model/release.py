@@ -1,0 +1,139 @@
+"""What a release may sign: digests that somebody vouches for, and every hash under which cosign may log them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import total_ordering
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class Authority(StrEnum):
+    """Who vouches for a digest, in falling authority."""
+
+    APPROVED = "approved"
+    PINNED = "pinned"
+    BASELINE = "pinned (baseline)"
+    CLAIMED = "claimed"
+
+
+class DigestKind(StrEnum):
+    """What an expected digest is of."""
+
+    TAG = "tag"
+    """What the release's tag resolves to: an index or a manifest."""
+    MANIFEST = "manifest"
+    """A manifest below a released index: allowed, never required."""
+    FILE = "file"
+    """A file beside the release, for `cosign sign-blob`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedDigest:
+    """A digest (`sha256:` and 64 lower-case hex digits) that one artifact of one version may carry."""
+
+    version: str
+    artifact: str
+    digest: str
+    kind: DigestKind
+    authority: Authority
+    author: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedHash:
+    """A hash (64 hex digits) under which an expected digest may stand in a log. `how` names the way it gets there."""
+
+    value: str
+    digest: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One reason why a logged hash is expected."""
+
+    version: str
+    artifact: str
+    digest: str
+    authority: Authority
+    how: str
+
+
+class DigestStatus(StrEnum):
+    """Where an entry's digest stands against the expected tag set."""
+
+    EXPECTED = "expected"
+    PENDING = "pending"
+    """It matches nothing and its grace period runs."""
+    UNEXPECTED = "unexpected"
+    UNJUDGED = "unjudged"
+    """The grace period is over and a configured source could not be asked."""
+    NOT_CHECKED = "not-checked"
+    """There is no source of expected digests, or the digest rules do not judge this signer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expectations:
+    """What the store knows about one logged hash, when it was asked.
+
+    `complete` holds the (version, artifact) pairs for which any digest is expected. `sources` says that there is any source of
+    expected digests at all; `unreachable` that one of them could not be asked since the entry was first seen.
+    """
+
+    matches: tuple[Match, ...]
+    complete: frozenset[tuple[str, str]]
+    sources: bool
+    unreachable: bool = False
+    tag_first_seen: datetime | None = None
+    """When the matched digest's tag was first seen, if the registry was read."""
+
+
+_SEMVER = re.compile(
+    r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)"
+    r"(?:-((?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*))?",
+    re.ASCII,
+)
+_MAX_VERSION = 128
+
+
+@total_ordering
+@dataclass(frozen=True, slots=True, eq=True)
+class Version:
+    """A strict semantic version without build metadata (semver.org 2.0.0), ordered by its precedence."""
+
+    text: str
+
+    @staticmethod
+    def parse(text: str) -> Version | None:
+        """The version, or None when the text is not one."""
+        return Version(text) if len(text) <= _MAX_VERSION and _SEMVER.fullmatch(text) else None
+
+    @property
+    def prerelease(self) -> bool:
+        """Whether it has a pre-release part."""
+        return "-" in self.text
+
+    def _key(self) -> tuple[tuple[int, ...], bool, tuple[tuple[bool, int, str], ...]]:
+        core, dash, pre = self.text.partition("-")
+        identifiers = tuple((not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in pre.split(".")) if dash else ()
+        return tuple(int(n) for n in core.split(".")), not dash, identifiers
+
+    def __lt__(self, other: Version) -> bool:
+        return self._key() < other._key()
+
+    def __str__(self) -> str:
+        return self.text
+
+
+_RELEASE_REF = "refs/tags/v"
+
+
+def release_version(ref: str) -> Version | None:
+    """The version of a release ref: `refs/tags/v` and strict semver without build metadata; else None."""
+    return Version.parse(ref.removeprefix(_RELEASE_REF)) if ref.startswith(_RELEASE_REF) else None
