@@ -105,11 +105,15 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Leaves [start, end) whose bytes the log did not give, or gave in a form that cannot be cut into leaves."""
+    """Leaves [start, end) whose bytes the log did not give, or gave in a form that cannot be cut into leaves.
+
+    `served` are the bytes it gave in the place of one leaf, that are not the leaf it names itself (Rekor v1).
+    """
 
     start: int
     end: int
     reason: str
+    served: bytes = field(default=b"", repr=False)
 
     def __len__(self) -> int:
         return self.end - self.start

@@ -1,0 +1,143 @@
+"""Takes readings into the store with the rules' findings, in the transaction that moves the cursor.
+
+An entry is kept whatever the rules do: a rule that raises leaves it unjudged, to be judged again, and never holds the cursor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from monitor.model import rulebook
+from monitor.model.judgement import Judgement
+from monitor.model.release import DigestStatus
+from monitor.rules import entry as entry_rules
+from monitor.rules import integrity
+from monitor.store import entries, findings, health, logs, releases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from monitor.judge.read import Reading
+    from monitor.model.entry import LogEntry
+    from monitor.model.log import Conflict, Hole, InclusionProof, QuarantinedLeaf
+    from monitor.model.release import Expectations
+    from monitor.rules.policy import Policy
+    from monitor.store.engine import Tx
+    from monitor.trust.root import TrustRoot
+
+_log = structlog.get_logger(__name__)
+RULES_SOURCE = "rules"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What judging needs besides the entry. `watch_from` parts history from what is paged."""
+
+    policy: Policy
+    root: TrustRoot
+    watch_from: datetime
+
+    def revision(self, generation: int) -> str:
+        """Names the rulebook, policy, trust root and generation of expected digests that a judgement rests on."""
+        return f"{rulebook.REVISION}.{self.policy.digest()[:12]}.{self.root.digest[:12]}.{generation}"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """How many entries and findings an intake added."""
+
+    entries: int = 0
+    findings: int = 0
+
+    def __add__(self, other: Taken) -> Taken:
+        return Taken(self.entries + other.entries, self.findings + other.findings)
+
+
+@dataclass(slots=True)
+class _Verdicts:
+    judgement: Judgement
+    error: str | None = field(default=None)
+
+
+def decide(
+    entry: LogEntry, expectations: Expectations | None, bench: Bench, generation: int, now: datetime
+) -> Judgement:
+    """The rules' judgement of `entry`; an unjudged one (revision None) when a rule raises."""
+    return _decide(entry, expectations, bench, generation, now).judgement
+
+
+def _decide(
+    entry: LogEntry, expectations: Expectations | None, bench: Bench, generation: int, now: datetime
+) -> _Verdicts:
+    history = entry.signed_at is not None and entry.signed_at < bench.watch_from
+    try:
+        judgement = entry_rules.judge(entry, expectations, bench.policy, now, history=history)
+    except Exception as error:  # noqa: BLE001 - whatever a rule does, the entry is kept and the cursor moves (section 6)
+        _log.exception("rule failed", log=entry.log, index=entry.index)
+        unjudged = Judgement((), DigestStatus.NOT_CHECKED, None, (), related=True, revision=None, history=history)
+        return _Verdicts(unjudged, f"entry {entry.index} of {entry.log}: {type(error).__name__}: {error}")
+    return _Verdicts(replace(judgement, revision=bench.revision(generation)))
+
+
+async def take(
+    tx: Tx,
+    readings: Iterable[Reading],
+    proofs: dict[int, InclusionProof],
+    bench: Bench,
+    now: datetime,
+    *,
+    disproven: bool = False,
+) -> Taken:
+    """Keep the readings of one log. `proofs` maps an index to its verified inclusion proof, where it is at hand."""
+    generation = await releases.generation(tx)
+    taken = Taken()
+    for reading in readings:
+        if reading.quarantined is not None:
+            taken += await quarantine(tx, reading.quarantined, now)
+            continue
+        entry = reading.entry
+        if entry is None:
+            continue
+        expectations = await releases.expectations(tx, entry_rules.logged_hash(entry))
+        verdicts = _decide(entry, expectations, bench, generation, now)
+        await health.report(tx, "rule-failed", RULES_SOURCE, now, verdicts.error) if verdicts.error else None
+        if not verdicts.judgement.related:
+            await logs.count(tx, entry.log, "unrelated", 1)
+            continue
+        entry_id = await entries.add(tx, entry, verdicts.judgement, proofs.get(entry.index), now)
+        if entry_id is None:
+            continue
+        if disproven:
+            await entries.mark_disproven(tx, entry_id)
+        new = await findings.put(tx, verdicts.judgement.findings, now, entry_id=entry_id)
+        taken += Taken(1, len(new))
+    return taken
+
+
+async def conflict(tx: Tx, found: Conflict, now: datetime) -> Taken:
+    """Keep a conflict for ever and its finding with it; one that is known adds nothing."""
+    if await logs.add_conflict(tx, found, now) is None:
+        return Taken()
+    return Taken(findings=len(await findings.put(tx, (integrity.conflict(found),), now, entry_id=None)))
+
+
+async def hole(tx: Tx, found: Hole, now: datetime, *, told: bool = False) -> Taken:
+    """Keep a hole and its finding, unless a conflict has `told` of that leaf already."""
+    if not await logs.add_hole(tx, found, now):
+        return Taken()
+    await logs.count(tx, found.log, "holes", found.end - found.begin)
+    if told:
+        return Taken()
+    return Taken(findings=len(await findings.put(tx, (integrity.hole(found),), now, entry_id=None)))
+
+
+async def quarantine(tx: Tx, leaf: QuarantinedLeaf, now: datetime) -> Taken:
+    """Keep an unreadable leaf, as far as the cap on raw bytes allows, and its finding."""
+    await logs.count(tx, leaf.log, "quarantined", 1)
+    if not await logs.quarantine(tx, leaf, now):
+        return Taken()
+    return Taken(findings=len(await findings.put(tx, (integrity.quarantined(leaf),), now, entry_id=None)))

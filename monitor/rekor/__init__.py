@@ -1,0 +1,1 @@
+"""Reading Rekor: a log's bytes, over HTTP, believed by nobody yet."""

@@ -1,0 +1,143 @@
+"""A Rekor v2 log, read as the tile log that it is: entry bundles become blocks, hash tiles become proofs.
+
+It asks only for tiles that a given size implies, and tells apart what a log does not have or has broken (a Gap: reading
+goes on) from a server in trouble (FetchError: the pass ends). It must never verify, or pass over, anything by itself.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from functools import partial
+from typing import TYPE_CHECKING
+
+from monitor.errors import FormatError, NotFoundError, OversizeError
+from monitor.model.log import Block, Gap, InclusionProof
+from monitor.rekor.ordered import in_order
+from monitor.rekor.tiles import TileServer
+from monitor.tlog.proofs import (
+    consistency_nodes,
+    consistency_proof,
+    inclusion_nodes,
+    inclusion_proof,
+)
+from monitor.tlog.tiles import (
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    TileCoordinates,
+    node_from_tile,
+    recover_bundle,
+    split_bundle,
+    tile_of,
+    tile_width,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable, Sequence
+
+    from monitor.fetch import Client
+    from monitor.tlog.proofs import Node, NodeHashes
+
+_PREFIX = 2
+
+
+class RekorV2:
+    """One v2 log at `url`, named `origin`. At most `in_flight` bundles are asked for, or held, at once."""
+
+    def __init__(self, origin: str, url: str, client: Client, *, in_flight: int = 8) -> None:
+        """Ask nothing yet."""
+        self._origin = origin
+        self._server = TileServer(url, client)
+        self._in_flight = in_flight
+
+    @property
+    def origin(self) -> str:
+        """The log's name in its checkpoints."""
+        return self._origin
+
+    async def checkpoint(self, *, fresh: bool = False) -> bytes:
+        """Return the newest signed note, raw. FetchError; FormatError when it is no note."""
+        return await self._server.checkpoint(fresh=fresh)
+
+    async def consistency_proof(self, first: int, second: int, *, fresh: bool = False) -> tuple[bytes, ...]:
+        """Make an unverified RFC 6962 consistency proof from the tiles of the tree of `second` leaves.
+
+        `fresh` reads them past all caches, ours included. FetchError; FormatError for tiles of a wrong length;
+        ProofError unless 0 <= first <= second.
+        """
+        node = await self._nodes(consistency_nodes(first, second), second, fresh=fresh)
+        return consistency_proof(first, second, node)
+
+    async def inclusion_proof(self, index: int, size: int, *, fresh: bool = False) -> InclusionProof:
+        """Make an unverified proof of leaf `index` from the tiles of the tree of `size` leaves, its leaf hash too.
+
+        FetchError; FormatError for tiles of a wrong length; ProofError when that tree has no such leaf.
+        """
+        node = await self._nodes(((0, index), *inclusion_nodes(index, size)), size, fresh=fresh)
+        return InclusionProof(node(0, index), index, size, inclusion_proof(index, size, node))
+
+    async def blocks(
+        self, start: int, end: int, size: int, *, fresh: bool = False
+    ) -> AsyncGenerator[Block | Gap, None]:
+        """Yield the leaves [start, end) of the log at `size` in order, a bundle at a time, several in flight.
+
+        Close it when stopping early (`contextlib.aclosing`): that ends the requests under way.
+
+        A bundle that is not there, too large, or cannot be cut into its leaves is a Gap over exactly those of its
+        leaves that were asked for. Raises FetchError for a server in trouble, ValueError for a range outside `size`.
+        """
+        if not 0 <= start <= end <= size:
+            raise ValueError(f"{self._origin}: leaves [{start}, {end}) of a log of {size}")
+        bundles = range(start >> TILE_HEIGHT, (end + TILE_WIDTH - 1) >> TILE_HEIGHT) if start < end else range(0)
+        work = partial(self._bundle, start=start, end=end, size=size, fresh=fresh)
+        async with aclosing(in_order(bundles, work, lambda: self._in_flight)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _bundle(self, number: int, *, start: int, end: int, size: int, fresh: bool) -> Block | Gap:
+        base, width = number * TILE_WIDTH, tile_width(0, number, size)
+        begin, stop = max(start, base), min(end, base + width)
+        try:
+            try:
+                data, starts, ends = await self._leaves(number, width, fresh=fresh)
+            except FormatError:
+                if fresh:
+                    raise
+                # Cut short on its way, or a bad copy in a cache: the origin may have it whole.
+                data, starts, ends = await self._leaves(number, width, fresh=True)
+        except NotFoundError:
+            return Gap(begin, stop, "not found")
+        except OversizeError:
+            return Gap(begin, stop, "oversize")
+        except FormatError as error:
+            return Gap(begin, stop, f"malformed entry bundle: {error}")
+        return _block(begin, data, starts[begin - base : stop - base], ends[begin - base : stop - base])
+
+    async def _leaves(self, number: int, width: int, *, fresh: bool) -> tuple[bytes, list[int], list[int]]:
+        data, held = await self._server.bundle(number, width, fresh=fresh)
+        try:
+            return data, *split_bundle(data, held)
+        except FormatError as error:
+            try:
+                hashes = await self._server.hashes(TileCoordinates(0, number, held), fresh=fresh)
+            except (NotFoundError, OversizeError, FormatError):
+                raise error from None
+            return data, *recover_bundle(data, hashes)
+
+    async def _nodes(self, nodes: Iterable[Node], size: int, *, fresh: bool) -> NodeHashes:
+        """Fetch the tiles that hold these nodes; the function returned gives the nodes' hashes."""
+        tiles = {node: tile_of(node, size) for node in nodes}
+        wanted = list(dict.fromkeys(tiles.values()))
+        async with aclosing(in_order(wanted, partial(self._tile, fresh=fresh), lambda: self._in_flight)) as tiles_read:
+            read = {tile: hashes async for tile, hashes in tiles_read}
+        return lambda level, index: node_from_tile((level, index), read[tiles[level, index]])
+
+    async def _tile(self, tile: TileCoordinates, *, fresh: bool) -> tuple[TileCoordinates, Sequence[bytes]]:
+        return tile, await self._server.hashes(tile, fresh=fresh)
+
+
+def _block(start: int, data: bytes, starts: list[int], ends: list[int]) -> Block:
+    """Make the block of these leaves; bytes of the bundle's other leaves are left behind."""
+    first, last = starts[0] - _PREFIX, ends[-1]
+    if (first, last) == (0, len(data)):
+        return Block(start, data, starts, ends)
+    return Block(start, data[first:last], [at - first for at in starts], [at - first for at in ends])

@@ -1,0 +1,118 @@
+"""A harness that follows the testbed's logs with the real clients, the real rooms and the real database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from monitor.entries.prefilter import Prefilter
+from monitor.fetch import Client, FetchOptions
+from monitor.judge import operational
+from monitor.judge.intake import Bench
+from monitor.model.filters import FindingFilter, Page
+from monitor.rekor.v1 import RekorV1
+from monitor.rekor.v2 import RekorV2
+from monitor.rules.policy import Policy
+from monitor.store import findings, logs
+from monitor.testbed.world import World
+from monitor.trust import root as trust_root
+from monitor.watch.fleet import Fleet
+from monitor.watch.follow import Tools
+from monitor.watch.options import LogOverride, WatchOptions
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from monitor.model.finding import Finding
+    from monitor.model.log import Cursor
+    from monitor.store.engine import Store
+    from monitor.watch.follow import Pass
+    from monitor.watch.ports import Log
+
+
+@dataclass
+class Opener:
+    client: Client
+
+    def v1(self, url: str) -> RekorV1:
+        return RekorV1(url, self.client, requests_per_second=10_000)
+
+    def v2(self, origin: str, url: str) -> Log:
+        return RekorV2(origin, url, self.client)
+
+
+@dataclass
+class Watch:
+    """The rooms around one world and one store, with a clock that a test moves. A new one on the same store is a restart."""
+
+    world: World
+    store: Store
+    client: Client
+    policy: Policy = field(default_factory=Policy)
+    options: WatchOptions = field(default_factory=lambda: WatchOptions(start=0))
+    ahead: timedelta = timedelta(0)
+    watch_from: datetime = datetime(2020, 1, 1, tzinfo=UTC)
+    only: str = ""
+
+    def __post_init__(self) -> None:
+        tools = Tools(self.store, Prefilter(self.options.words), self.bench, self.now)
+        self.fleet = Fleet(self.options, Opener(self.client), tools)
+
+    def restarted(self) -> Watch:
+        return replace(self)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def bench(self) -> Bench:
+        return Bench(self.policy, trust_root.parse(self.world.trusted_root_json()), self.watch_from)
+
+    async def poll(self) -> dict[str, Pass]:
+        """One pass over every log (whose origin begins with `only`)."""
+        root = trust_root.parse(self.world.trusted_root_json())
+        overrides = tuple(LogOverride(origin, read_url=url) for origin, url in self.world.read_urls.items())
+        self.fleet._options = replace(self.options, logs=overrides)
+        followers = [f for f in await self.fleet.muster(root) if f.followed.origin.startswith(self.only)]
+        return {f.followed.origin: await f.run_pass(lambda: False) for f in followers}
+
+    async def found(self) -> list[Finding]:
+        """Every finding of now, the operational ones reviewed first."""
+        async with self.store.write() as tx:
+            await operational.review(tx, self.policy, self.now())
+        async with self.store.read() as tx:
+            return [row.finding for row in await findings.list_findings(tx, FindingFilter(), Page(limit=1000))]
+
+    async def rules(self) -> list[str]:
+        return sorted(finding.rule for finding in await self.found())
+
+    async def cursor(self, origin: str) -> Cursor:
+        async with self.store.read() as tx:
+            cursor = await logs.cursor(tx, origin)
+        assert cursor is not None
+        return cursor
+
+    async def counters(self, origin: str) -> dict[str, int]:
+        async with self.store.read() as tx:
+            return dict(await logs.counters(tx, origin))
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with World() as world:
+        yield world
+
+
+@pytest.fixture
+async def watch(world: World, store: Store) -> AsyncIterator[Watch]:
+    options = FetchOptions(timeout=2, attempts=1)
+    async with Client(options) as client:
+        yield Watch(world, store, client, only="log")
+
+
+@pytest.fixture
+def watch_v1(watch: Watch, world: World) -> Watch:
+    watch.only = world.v1.hostname
+    return watch

@@ -1,0 +1,151 @@
+"""Following the shards of a Rekor v1 server that tells the truth, and of one that lies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from monitor.testbed.ca import Claims
+from monitor.watch.options import WatchOptions
+
+if TYPE_CHECKING:
+    from monitor.testbed.world import World
+    from tests.integration.watch.conftest import Watch
+
+BRANCH = Claims(ref="refs/heads/main")
+
+
+async def test_every_shard_is_read_and_proven(watch_v1: Watch, world: World) -> None:
+    world.noise(45, "v1")
+    world.sign("v1", claims=BRANCH)
+    first = world.v1.origin()
+    world.v1.rotate()
+    world.noise(33, "v1")
+    world.sign("v1", claims=BRANCH)
+
+    await watch_v1.poll()
+
+    assert 46 == (await watch_v1.cursor(first)).position
+    assert 34 == (await watch_v1.cursor(world.v1.origin())).position
+    places = {(f.log, f.index, f.global_index) for f in await watch_v1.found() if f.rule == "branch-ref"}
+    assert {(first, 45, 45), (world.v1.origin(), 33, 79)} == places
+
+
+async def test_a_shard_that_appears_while_watched_is_followed_from_its_first_leaf(
+    watch_v1: Watch, world: World
+) -> None:
+    watch_v1 = replace(watch_v1, options=WatchOptions(start="tip"))
+    world.noise(12, "v1")
+    await watch_v1.poll()
+    world.v1.rotate()
+    world.sign("v1", claims=BRANCH)
+    world.noise(5, "v1")
+
+    await watch_v1.restarted().poll()
+
+    assert {0} == {f.index for f in await watch_v1.found() if f.rule == "branch-ref"}
+
+
+async def test_following_from_the_tip_needs_one_proof_only(watch_v1: Watch, world: World) -> None:
+    world.noise(77, "v1")
+    watch_v1 = replace(watch_v1, options=WatchOptions(start="tip"))
+    await watch_v1.poll()
+    world.noise(9, "v1")
+    await watch_v1.poll()
+
+    cursor = await watch_v1.cursor(world.v1.origin())
+    assert (86, 77) == (cursor.position, cursor.started_at)
+    assert world.v1.active.tree.root(86) == cursor.range.root()
+
+
+async def test_an_entry_left_out_of_a_page_is_asked_for_singly(watch_v1: Watch, world: World) -> None:
+    world.noise(30, "v1")
+    index = world.sign("v1", claims=BRANCH)
+    world.v1.omit(index)
+
+    await watch_v1.poll()
+
+    assert {index} == {f.index for f in await watch_v1.found() if f.rule == "branch-ref"}
+    assert "entry-missing" not in await watch_v1.rules()
+
+
+async def test_an_unobtainable_entry_is_a_hole_proven_by_its_neighbour_and_what_follows_is_read(
+    watch_v1: Watch, world: World
+) -> None:
+    world.noise(20, "v1")
+    hidden = world.sign("v1", claims=BRANCH)
+    world.noise(10, "v1")
+    later = world.sign("v1", claims=BRANCH)
+    world.v1.omit(hidden, also_singly=True)
+
+    await watch_v1.poll()
+
+    assert world.v1.active.tree.root(32) == (await watch_v1.cursor(world.v1.origin())).range.root()
+    assert {later} == {f.index for f in await watch_v1.found() if f.rule == "branch-ref"}
+    assert {hidden} == {f.index for f in await watch_v1.found() if f.rule == "entry-missing"}
+
+    world.v1.tell_the_truth()
+    await watch_v1.poll()
+
+    assert {hidden, later} == {f.index for f in await watch_v1.found() if f.rule == "branch-ref"}
+
+
+async def test_a_missing_last_leaf_is_waited_for_and_told(watch_v1: Watch, world: World) -> None:
+    world.noise(20, "v1")
+    hidden = world.sign("v1", claims=BRANCH)
+    world.v1.omit(hidden, also_singly=True)
+
+    await watch_v1.poll()
+    world.noise(11, "v1")
+    await watch_v1.poll()
+
+    assert 32 == (await watch_v1.cursor(world.v1.origin())).position
+    assert "entry-missing" in await watch_v1.rules()
+
+
+async def test_an_altered_entry_is_log_rewritten(watch_v1: Watch, world: World) -> None:
+    world.noise(40, "v1")
+    world.v1.alter_leaf(13, b'{"apiVersion":"0.0.1","kind":"hashedrekord","spec":{}}')
+
+    await watch_v1.poll()
+
+    assert 40 == (await watch_v1.cursor(world.v1.origin())).position
+    assert [("log-rewritten", 13)] == [(f.rule, f.index) for f in await watch_v1.found()]
+
+
+async def test_a_fork_of_the_active_shard_is_found(watch_v1: Watch, world: World) -> None:
+    world.noise(40, "v1")
+    await watch_v1.poll()
+    world.v1.fork(20)
+    world.noise(10, "v1")
+
+    await watch_v1.poll()
+
+    assert ["log-forked"] == await watch_v1.rules()
+
+
+async def test_an_old_replica_is_no_finding_before_its_deadline(watch_v1: Watch, world: World) -> None:
+    world.noise(40, "v1")
+    await watch_v1.poll()
+    world.v1.serve_old(25)
+
+    await watch_v1.poll()
+    assert [] == await watch_v1.found()
+    watch_v1.ahead = timedelta(minutes=31)
+    await watch_v1.poll()
+
+    assert ["log-rolled-back"] == await watch_v1.rules()
+
+
+async def test_a_shard_that_disappears_from_the_list_is_told_and_still_followed(watch_v1: Watch, world: World) -> None:
+    world.noise(10, "v1")
+    world.v1.rotate()
+    world.noise(10, "v1")
+    await watch_v1.poll()
+    world.v1.hide_shard(world.v1.shards[0].tree_id)
+
+    passes = await watch_v1.poll()
+
+    assert "shard-list-changed" in await watch_v1.rules()
+    assert world.v1.origin(world.v1.shards[0]) in passes

@@ -1,0 +1,203 @@
+"""Serves the recording in tests/fixtures/recording on loopback: a Rekor v2 log at any recorded size, and a Rekor v1 server.
+
+v2 serves the recorded files and hides what a log of its present size would not have; `size` and `tree` may be moved while
+it is watched. v1 answers any index or page from the recorded entries and computes consistency proofs. Both keep the paths
+they were asked for, and let a test step in before the answer.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import pybase64
+from aiohttp import web
+
+from monitor.tlog.merkle import leaf_hash, tree_root
+from monitor.tlog.proofs import consistency_proof
+from monitor.tlog.tiles import TILE_WIDTH, split_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+
+    Intercept = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
+
+RECORDING = Path(__file__).parent / "fixtures" / "recording"
+V2_SIZES = (200, 403, 414, 457)
+V2_ORIGIN = "log2026-1.rekor.trustacks.test"
+_PAGE = 10
+
+
+class LoopbackServer:
+    """An aiohttp application on 127.0.0.1 at a free port, as an async context manager."""
+
+    def __init__(self) -> None:
+        self.requests: list[str] = []
+        self.busiest = 0
+        self.intercept: Intercept | None = None
+        self._busy = 0
+        self._url = ""
+        self._app = web.Application(middlewares=[self._watched], client_max_size=1 << 20)
+        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=0.1)
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self._url = f"http://{host}:{port}"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._runner.cleanup()
+
+    @web.middleware
+    async def _watched(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        self.requests.append(request.path_qs)
+        self._busy += 1
+        self.busiest = max(self.busiest, self._busy)
+        try:
+            instead = await self.intercept(request) if self.intercept is not None else None
+            return await handler(request) if instead is None else instead
+        finally:
+            self._busy -= 1
+
+
+class ReplayV2(LoopbackServer):
+    """The recorded tile log. `tree` is `log` or `fork`; `size` one of V2_SIZES (the fork has only the last)."""
+
+    def __init__(self, *, size: int = V2_SIZES[-1], tree: str = "log", base: str = "/api/v2") -> None:
+        super().__init__()
+        self.size = size
+        self.tree = tree
+        self.keeps_partials = True
+        self._app.router.add_get(base + "/{rest:.*}", self._serve)
+
+    async def _serve(self, request: web.Request) -> web.Response:
+        rest = request.match_info["rest"]
+        root = RECORDING / "v2" / self.tree
+        if rest == "checkpoint":
+            whole = self.tree != "log" or self.size == V2_SIZES[-1]
+            file = root / "checkpoint" if whole else RECORDING / "v2" / "checkpoints" / str(self.size)
+            return web.Response(body=file.read_bytes(), content_type="text/plain")
+        body = self._tile(root, rest) if rest.startswith("tile/") else None
+        if body is None:
+            raise web.HTTPNotFound
+        return web.Response(body=body, content_type="application/octet-stream")
+
+    def _tile(self, root: Path, rest: str) -> bytes | None:
+        _, level, name = rest.split("/", 2)
+        number, _, partial = name.partition(".p/")
+        width = int(partial) if partial else TILE_WIDTH
+        index = int(number.replace("/", "").replace("x", ""))
+        have = self.size >> (0 if level == "entries" else 8 * int(level))
+        if index * TILE_WIDTH + width > have or (partial and not self.keeps_partials):
+            return None
+        for file in [
+            *sorted((root / "tile" / level).glob(f"{number}*/*"), reverse=True),
+            root / "tile" / level / number,
+        ]:
+            held = int(file.name) if file.parent.name.endswith(".p") else TILE_WIDTH
+            if file.is_file() and held >= width:  # the recorded log has outgrown this width: cut it from a wider one
+                data = file.read_bytes()
+                return data[: split_bundle(data, held)[1][width - 1]] if level == "entries" else data[: width * 32]
+        return None
+
+
+@dataclass(frozen=True)
+class RecordedShard:
+    """One shard of the recorded v1 server."""
+
+    tree_id: str
+    origin: str
+    offset: int
+    hashes: tuple[bytes, ...]
+
+    @property
+    def size(self) -> int:
+        return len(self.hashes)
+
+
+class ReplayV1(LoopbackServer):
+    """The recorded Rekor v1 server. `info` is its shard list and `entries` its entries by global index: both may be changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries: dict[int, dict[str, dict[str, object]]] = {}
+        self.info: dict[str, object] = {}
+        self.pages: list[list[int]] = []
+        for line in (RECORDING / "v1.jsonl").read_text().splitlines():
+            row = json.loads(line)
+            if row["path"] == "/api/v1/log":
+                self.info = json.loads(row["response"])
+            elif row["path"] == "/api/v1/log/entries/retrieve" and row["status"] == web.HTTPOk.status_code:
+                for item in json.loads(row["response"]):
+                    for uuid, record in item.items():
+                        self.entries[record["logIndex"]] = {uuid: record}
+        self.shards = tuple(self._shards())
+        routes = self._app.router
+        routes.add_get("/api/v1/log", self._info)
+        routes.add_get("/api/v1/log/proof", self._proof)
+        routes.add_get("/api/v1/log/entries", self._one)
+        routes.add_post("/api/v1/log/entries/retrieve", self._page)
+
+    def _shards(self) -> list[RecordedShard]:
+        shards, offset = [], 0
+        listed = json.loads(json.dumps(self.info))
+        for shard in [*(listed["inactiveShards"] or ()), listed]:
+            indexes = range(offset, offset + shard["treeSize"])
+            hashes = tuple(leaf_hash(self.body(index)) for index in indexes)
+            origin = shard["signedTreeHead"].partition("\n")[0]
+            shards.append(RecordedShard(shard["treeID"], origin, offset, hashes))
+            offset = indexes.stop
+        return shards
+
+    def body(self, index: int) -> bytes:
+        """The leaf at a global index."""
+        (record,) = self.entries[index].values()
+        return pybase64.b64decode(str(record["body"]), validate=True)
+
+    async def _info(self, _request: web.Request) -> web.Response:
+        return web.json_response(self.info)
+
+    async def _proof(self, request: web.Request) -> web.Response:
+        first, last = int(request.query["firstSize"]), int(request.query["lastSize"])
+        hashes = next((shard.hashes for shard in self.shards if shard.tree_id == request.query["treeID"]), None)
+        if hashes is None or not 0 < first <= last:
+            return _refused(422, "firstSize in query should be greater than or equal to 1")
+        if last > len(hashes):
+            seen = len(hashes)
+            return _refused(
+                400, f"the tree size requested({last}) was greater than what is currently observable({seen})"
+            )
+        proof = consistency_proof(
+            first, last, lambda level, index: tree_root(hashes[index << level : (index + 1) << level])
+        )
+        # The real server too answers with its newest root, whatever was asked.
+        return web.json_response({"hashes": [item.hex() for item in proof], "rootHash": tree_root(hashes).hex()})
+
+    async def _page(self, request: web.Request) -> web.Response:
+        indexes = (await request.json()).get("logIndexes", [])
+        self.pages.append(indexes)
+        if len(indexes) > _PAGE:
+            return _refused(422, "logIndexes in body should have at most 10 items")
+        return web.json_response([self.entries[index] for index in indexes if index in self.entries])
+
+    async def _one(self, request: web.Request) -> web.Response:
+        index = int(request.query["logIndex"])
+        return web.json_response(self.entries[index]) if index in self.entries else web.Response(status=404)
+
+
+def _refused(status: int, message: str) -> web.Response:
+    return web.json_response({"code": status, "message": message}, status=status)
