@@ -97,7 +97,7 @@ async def take(
     taken = Taken()
     for reading in readings:
         if reading.quarantined is not None:
-            taken += await quarantine(tx, reading.quarantined, now)
+            taken += await quarantine(tx, reading.quarantined, bench.policy, now)
             continue
         entry = reading.entry
         if entry is None:
@@ -118,26 +118,26 @@ async def take(
     return taken
 
 
-async def conflict(tx: Tx, found: Conflict, now: datetime) -> Taken:
+async def conflict(tx: Tx, found: Conflict, policy: Policy, now: datetime) -> Taken:
     """Keep a conflict for ever and its finding with it; one that is known adds nothing."""
     if await logs.add_conflict(tx, found, now) is None:
         return Taken()
-    return Taken(findings=len(await findings.put(tx, (integrity.conflict(found),), now, entry_id=None)))
+    return Taken(findings=len(await findings.put(tx, (integrity.conflict(found, policy),), now, entry_id=None)))
 
 
-async def hole(tx: Tx, found: Hole, now: datetime, *, told: bool = False) -> Taken:
+async def hole(tx: Tx, found: Hole, policy: Policy, now: datetime, *, told: bool = False) -> Taken:
     """Keep a hole and its finding, unless a conflict has `told` of that leaf already."""
     if not await logs.add_hole(tx, found, now):
         return Taken()
     await logs.count(tx, found.log, "holes", found.end - found.begin)
     if told:
         return Taken()
-    return Taken(findings=len(await findings.put(tx, (integrity.hole(found),), now, entry_id=None)))
+    return Taken(findings=len(await findings.put(tx, (integrity.hole(found, policy),), now, entry_id=None)))
 
 
-async def quarantine(tx: Tx, leaf: QuarantinedLeaf, now: datetime) -> Taken:
+async def quarantine(tx: Tx, leaf: QuarantinedLeaf, policy: Policy, now: datetime) -> Taken:
     """Keep an unreadable leaf, as far as the cap on raw bytes allows, and its finding."""
     await logs.count(tx, leaf.log, "quarantined", 1)
     if not await logs.quarantine(tx, leaf, now):
         return Taken()
-    return Taken(findings=len(await findings.put(tx, (integrity.quarantined(leaf),), now, entry_id=None)))
+    return Taken(findings=len(await findings.put(tx, (integrity.quarantined(leaf, policy),), now, entry_id=None)))

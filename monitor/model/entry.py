@@ -107,7 +107,7 @@ def parse_workflow_name(name: str) -> WorkflowName | None:
         if not at:
             return None
     match = _WORKFLOW_PREFIX.fullmatch(before)
-    return WorkflowName(*match.groups(), ref=ref) if match else None
+    return WorkflowName(match[1], match[2], match[3], match[4], ref) if match else None
 
 
 class SanKind(StrEnum):

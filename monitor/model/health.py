@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class Condition:
     """One thing that should hold of one source: named by the rule that fires when it has not for too long.
 
-    `failing_since` is the first failure after the last good pass, None while all is well. `good_passes` counts good passes since
-    the last failure, for hysteresis.
+    `failing_since` is the first failure of the trouble that lasts, None while all is well; it stays until the trouble's end is told.
+    `good_passes` counts good passes since the last failure, for hysteresis.
     """
 
     rule: str

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from monitor.model.log import FollowedLog
+    from monitor.rules.policy import Policy
     from monitor.store.engine import Store, Tx
     from monitor.watch.keys import LogKey
     from monitor.watch.ports import Log
@@ -58,12 +59,19 @@ class Keeper:
     """Keeps one log's checkpoints. It remembers nothing itself: the store does."""
 
     def __init__(
-        self, log: Log, followed: FollowedLog, keys: tuple[LogKey, ...], store: Store, clock: Callable[[], datetime]
+        self,
+        log: Log,
+        followed: FollowedLog,
+        keys: tuple[LogKey, ...],
+        store: Store,
+        policy: Policy,
+        clock: Callable[[], datetime],
     ) -> None:
         self._log = log
         self._followed = followed
         self.keys = keys
         self._store = store
+        self._policy = policy
         self._clock = clock
         self._source = f"log:{followed.origin}"
 
@@ -192,7 +200,7 @@ class Keeper:
             f"{origin} signed two histories: {at}",
             evidence=(("ours", ours.note), ("theirs", note)),
         )
-        await intake.conflict(tx, found, now)
+        await intake.conflict(tx, found, self._policy, now)
 
     async def _hold_seen(self) -> None:
         """Ask again about checkpoints that could not be joined before: the ones met earliest first."""
@@ -232,7 +240,7 @@ class Keeper:
             if unreachable is None:
                 await health.report(tx, "log-key-unknown", self._source, now, unknown)
             if invalid is not None:
-                await intake.conflict(tx, self._invalid(*invalid, now), now)
+                await intake.conflict(tx, self._invalid(*invalid, now), self._policy, now)
         return checkpoint, unreachable or unknown or (invalid[1] if invalid else None)
 
     def _invalid(self, raw: bytes, error: str, now: datetime) -> Conflict:
@@ -280,7 +288,7 @@ class Keeper:
                 f"{self._followed.origin} had ended at size {at} and signed size {checkpoint.size}",
                 evidence=(("theirs", checkpoint.raw),),
             )
-            await intake.conflict(tx, found, now)
+            await intake.conflict(tx, found, self._policy, now)
 
 
 def _stored(checkpoint: Checkpoint, origin: str, source: CheckpointSource, now: datetime) -> StoredCheckpoint:

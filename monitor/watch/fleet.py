@@ -13,6 +13,7 @@ import structlog
 from monitor.errors import FetchError, FormatError
 from monitor.judge import intake
 from monitor.model.log import Conflict, ConflictKind, FollowedLog, LogState, Mode, Protocol
+from monitor.model.text import rfc3339
 from monitor.store import health, logs, meta
 from monitor.watch.checkpoint import Keeper
 from monitor.watch.follow import Follower
@@ -80,7 +81,7 @@ class Fleet:
                 await self._open(followed, trusted, rotated=begun)
         if not begun and self._followers:
             async with self._tools.store.write() as tx:
-                await meta.set(tx, _BEGUN, self._tools.clock().isoformat())
+                await meta.set(tx, _BEGUN, rfc3339(self._tools.clock()))
         return list(self._followers.values())
 
     def follower(self, origin: str) -> Follower:
@@ -134,7 +135,7 @@ class Fleet:
             await health.report(tx, "log-unreachable", source, now, error)
             if error is None:
                 for conflict in _changed(known, listed):
-                    await intake.conflict(tx, conflict, now)
+                    await intake.conflict(tx, conflict, self._tools.policy, now)
         current = known | {log.origin: replace(log, mode=trusted.mode) for log in listed}
         return [replace(log, state=LogState.ENDED) if trusted.ended else log for log in current.values()]
 
@@ -157,7 +158,7 @@ class Fleet:
             log = self._opener.v2(followed.origin, followed.url)
         if existing is None:
             _log.info("following", log=followed.origin, url=followed.url, state=str(followed.state))
-        keeper = Keeper(log, followed, trusted.keys, self._tools.store, self._tools.clock)
+        keeper = Keeper(log, followed, trusted.keys, self._tools.store, self._tools.policy, self._tools.clock)
         start = 0 if rotated and not stored else self._start(trusted.origin)
         self._followers[followed.origin] = Follower(log, followed, keeper, self._tools, start)
 

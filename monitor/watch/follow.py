@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from monitor.judge.intake import Bench, Taken
     from monitor.judge.read import Reading
     from monitor.model.log import FollowedLog, Hole, InclusionProof
+    from monitor.rules.policy import Policy
     from monitor.store.engine import Store, Tx
     from monitor.tlog.checkpoint import Checkpoint
     from monitor.watch.checkpoint import Keeper
@@ -86,6 +87,7 @@ class Tools:
     store: Store
     prefilter: Prefilter
     bench: Callable[[], Bench]
+    policy: Policy
     clock: Callable[[], datetime]
     pass_time: float = field(default=60.0)
 
@@ -188,9 +190,9 @@ class Follower:
             tally.add(await intake.take(tx, doubtful, {}, bench, now, disproven=True))
             rewritten = {c.index for c in stride.conflicts if c.kind is ConflictKind.REWRITTEN}
             for hole in stride.holes:
-                tally.add(await intake.hole(tx, hole, now, told=hole.begin in rewritten))
+                tally.add(await intake.hole(tx, hole, bench.policy, now, told=hole.begin in rewritten))
             for conflict in (*stride.conflicts, *await self._against_stored(tx, after)):
-                tally.add(await intake.conflict(tx, conflict, now))
+                tally.add(await intake.conflict(tx, conflict, bench.policy, now))
             if stride.retries:
                 await logs.count(tx, origin, "retries", stride.retries)
             if after.position > cursor.position:
@@ -260,9 +262,11 @@ class Follower:
             if hole.end > target.size:
                 continue
             leaves = await self._hole(hole, target)
-            if leaves is None:
-                continue
             now = self._tools.clock()
+            if leaves is None:
+                async with self._tools.store.write() as tx:
+                    await logs.asked_hole(tx, hole.log, hole.begin, now)
+                continue
             bench = self._tools.bench()
             readings = [self._read(leaf, bench, now) for leaf in leaves]
             async with self._tools.store.write() as tx:

@@ -58,7 +58,7 @@ class Watch:
     only: str = ""
 
     def __post_init__(self) -> None:
-        tools = Tools(self.store, Prefilter(self.options.words), self.bench, self.now)
+        tools = Tools(self.store, Prefilter(self.options.words), self.bench, self.policy, self.now)
         self.fleet = Fleet(self.options, Opener(self.client), tools)
 
     def restarted(self) -> Watch:

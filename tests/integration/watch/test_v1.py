@@ -125,7 +125,7 @@ async def test_a_fork_of_the_active_shard_is_found(watch_v1: Watch, world: World
     assert ["log-forked"] == await watch_v1.rules()
 
 
-async def test_an_old_replica_is_no_finding_before_its_deadline(watch_v1: Watch, world: World) -> None:
+async def test_an_old_replica_that_cannot_prove_what_was_signed_since_is_told_at_its_deadline(watch_v1: Watch, world: World) -> None:
     world.noise(40, "v1")
     await watch_v1.poll()
     world.v1.serve_old(25)
@@ -135,7 +135,11 @@ async def test_an_old_replica_is_no_finding_before_its_deadline(watch_v1: Watch,
     watch_v1.ahead = timedelta(minutes=31)
     await watch_v1.poll()
 
-    assert ["log-rolled-back"] == await watch_v1.rules()
+    assert ["consistency-unproven"] == await watch_v1.rules()
+
+    world.v1.tell_the_truth()
+    await watch_v1.poll()
+    assert 40 == (await watch_v1.cursor(world.v1.origin())).position
 
 
 async def test_a_shard_that_disappears_from_the_list_is_told_and_still_followed(watch_v1: Watch, world: World) -> None:

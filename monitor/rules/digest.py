@@ -1,0 +1,140 @@
+"""The digest rules: whether this identity may sign this digest (DESIGN section 7).
+
+They judge trusted signers whose name lies in our repository, against what the store expects. They ask no registry: what could
+not be asked is a fact given to them, and never counts as clean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from monitor.model.release import Authority, DigestStatus, release_version
+from monitor.model.text import rfc3339
+from monitor.rules.hit import Hit, fact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+    from monitor.model.entry import LogEntry
+    from monitor.model.finding import Fact
+    from monitor.model.release import Expectations, Match
+    from monitor.rules.policy import Policy
+    from monitor.rules.subject import Subject
+
+_URGENCY = (
+    DigestStatus.PENDING,
+    DigestStatus.UNJUDGED,
+    DigestStatus.UNEXPECTED,
+    DigestStatus.EXPECTED,
+    DigestStatus.NOT_CHECKED,
+)
+_LISTED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """Where the digest stands for one signer, and the rules that hold."""
+
+    status: DigestStatus
+    hits: tuple[Hit, ...] = ()
+
+
+def sufficient(expectations: Expectations | None, policy: Policy) -> tuple[Match, ...]:
+    """Return the matches by somebody whose word makes a digest expected."""
+    found = expectations.matches if expectations else ()
+    return tuple(match for match in found if match.authority in policy.sufficient)
+
+
+def judge(
+    entry: LogEntry, subject: Subject, expectations: Expectations | None, policy: Policy, now: datetime
+) -> Ruling:
+    """Judge the digest of `entry` as signed by a trusted `subject` of our repository.
+
+    NOT_CHECKED where there is no source of expected digests at all, or where the signer is `[[known]]`.
+    """
+    if expectations is None or not expectations.sources or subject.known(policy):
+        return Ruling(DigestStatus.NOT_CHECKED)
+    matches = sufficient(expectations, policy)
+    if matches:
+        hits = (*_of_other_release(subject, matches, policy), *_late(entry, matches, expectations, policy))
+        return Ruling(DigestStatus.EXPECTED, hits)
+    if has_grace(subject, expectations, policy) and now < entry.first_seen + policy.grace:
+        return Ruling(DigestStatus.PENDING)
+    seen = fact("digest", str(entry.decoded.digest) if entry.decoded.digest else None, _expected(subject))
+    if expectations.unreachable:
+        summary = f"{subject.title} signed a digest we do not know, and the registry could not be asked about it."
+        return Ruling(DigestStatus.UNJUDGED, (Hit("digest-unjudged", summary, (seen, *_claimed(expectations))),))
+    summary = f"{subject.title} signed a digest that belongs to no release we know."
+    return Ruling(DigestStatus.UNEXPECTED, (Hit("unexpected-digest", summary, (seen, *_claimed(expectations))),))
+
+
+def has_grace(subject: Subject, expectations: Expectations, policy: Policy) -> bool:
+    """Whether a digest may still turn out to be a release that we have not read yet.
+
+    It may not where the name's ref is no release ref, nor where the digests of every artifact that the workflow publishes are
+    already expected for that version.
+    """
+    version = release_version(subject.ref or "")
+    if version is None:
+        return False
+    published = policy.workflows[subject.publishing] if subject.publishing else ()
+    return not published or not all((version.text, artifact) in expectations.complete for artifact in published)
+
+
+def most_urgent(statuses: Iterable[DigestStatus]) -> DigestStatus:
+    """Return the status of an entry from those of its signers: what still has to be judged again first, then the worst."""
+    found = set(statuses)
+    return next((status for status in _URGENCY if status in found), DigestStatus.NOT_CHECKED)
+
+
+def _of_other_release(subject: Subject, matches: tuple[Match, ...], policy: Policy) -> Iterator[Hit]:
+    version = release_version(subject.ref or "")
+    if version is None:
+        return
+    published = policy.workflows[subject.publishing] if subject.publishing else ()
+    artifacts = policy.artifacts
+    for match in matches:
+        # What is none of the artifacts is a file beside the release: any publishing workflow may sign it.
+        mine = match.artifact in published or (bool(published) and match.artifact not in artifacts)
+        if match.version == version.text and mine:
+            return
+    belongs = ", ".join(f"{match.artifact} {match.version}" for match in matches[:_LISTED])
+    expected = f"{' or '.join(published) or 'nothing'} {version}"
+    yield Hit(
+        "digest-of-other-release",
+        f"{subject.title} at v{version} signed the digest of {belongs}.",
+        (fact("digest belongs to", belongs, expected), *(fact("digest", match.digest) for match in matches[:1])),
+    )
+
+
+def _late(entry: LogEntry, matches: tuple[Match, ...], expectations: Expectations, policy: Policy) -> Iterator[Hit]:
+    released = expectations.tag_first_seen
+    signed = entry.signed_at or entry.first_seen
+    if released is None or signed - released <= policy.late_after:
+        return
+    match = matches[0]
+    days = (signed - released).days
+    yield Hit(
+        "late-signature",
+        f"{match.artifact} {match.version} was signed again, {days} days after its release.",
+        (
+            fact("signed", rfc3339(signed), f"within {policy.late_after.days} days of the release"),
+            fact("tag first seen", rfc3339(released)),
+        ),
+    )
+
+
+def _expected(subject: Subject) -> str:
+    version = release_version(subject.ref or "")
+    return f"a digest of release {version}" if version else "a digest of a release"
+
+
+def _claimed(expectations: Expectations) -> tuple[Fact, ...]:
+    """Return what a workflow's own file says of the digest: it explains, and silences nothing."""
+    return tuple(
+        fact(f"claimed as {match.artifact} {match.version}", match.digest, "vouched for by a person or the registry")
+        for match in expectations.matches[:_LISTED]
+        if match.authority is Authority.CLAIMED
+    )

@@ -1,0 +1,86 @@
+"""Turns what `watch` found against a log into findings. The evidence stays with the conflict; a finding only points to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from monitor.model.finding import Fact, Finding, Severity
+from monitor.model.log import ConflictKind
+from monitor.model.rulebook import RULES
+from monitor.rules.hit import fact, severity
+
+if TYPE_CHECKING:
+    from monitor.model.log import Conflict, Hole, QuarantinedLeaf
+    from monitor.rules.policy import Policy
+
+RULE_OF = {
+    ConflictKind.FORKED: "log-forked",
+    ConflictKind.REWRITTEN: "log-rewritten",
+    ConflictKind.INVALID_CHECKPOINT: "checkpoint-invalid",
+    ConflictKind.MISSING: "entry-missing",
+    ConflictKind.GREW_AFTER_END: "log-grew-after-end",
+    ConflictKind.ROLLED_BACK: "log-rolled-back",
+    ConflictKind.UNPROVEN: "consistency-unproven",
+    ConflictKind.SHARDS_CHANGED: "shard-list-changed",
+}
+"""Every way in which a log contradicts itself has its rule."""
+
+
+def conflict(found: Conflict, policy: Policy | None = None) -> Finding:
+    """Return the finding of a conflict; the same (log, kind, key) is the same finding."""
+    rule = RULE_OF[found.kind]
+    facts = [fact("log", found.log)]
+    if found.index is not None:
+        facts.append(fact("index", str(found.index)))
+    facts.extend(Fact(f"kept: {name}", f"{len(data)} bytes") for name, data in found.evidence)
+    return Finding(
+        rule,
+        severity(rule, None, policy),
+        RULES[rule].category,
+        f"log:{found.log}:{found.key}",
+        found.summary,
+        tuple(facts),
+        log=found.log,
+        index=found.index,
+    )
+
+
+def hole(found: Hole, policy: Policy | None = None) -> Finding:
+    """Return `entry-missing` for leaves that the log signed for and does not give."""
+    count = found.end - found.begin
+    what = f"entry {found.begin}" if count == 1 else f"{count} entries from {found.begin} on"
+    return Finding(
+        "entry-missing",
+        severity("entry-missing", None, policy),
+        RULES["entry-missing"].category,
+        f"log:{found.log}:hole:{found.begin}",
+        f"The log signed for {what} and does not give the bytes.",
+        (
+            fact("log", found.log),
+            fact("missing", f"[{found.begin}, {found.end})", "every entry below the signed size"),
+            fact("reason", found.reason),
+            fact("proven hash", found.hash.hex()),
+        ),
+        log=found.log,
+        index=found.begin,
+    )
+
+
+def quarantined(leaf: QuarantinedLeaf, policy: Policy | None = None) -> Finding:
+    """Return `entry-quarantined`: low, or medium where the unreadable leaf bears our name."""
+    ours = "An unreadable entry bears our name." if leaf.ours else "An entry of the log cannot be read."
+    return Finding(
+        "entry-quarantined",
+        severity("entry-quarantined", Severity.MEDIUM if leaf.ours else None, policy),
+        RULES["entry-quarantined"].category,
+        f"entry:{leaf.log}:{leaf.index}:{leaf.leaf_hash.hex()[:16]}",
+        ours,
+        (
+            fact("log", leaf.log),
+            fact("index", str(leaf.index)),
+            fact("reason", leaf.reason, "an entry of a kind we read"),
+            fact("size", f"{len(leaf.data)} bytes"),
+        ),
+        log=leaf.log,
+        index=leaf.index,
+    )

@@ -1,0 +1,32 @@
+"""Single values that the program remembers about itself, by name (`watch_from`, `generation` and their like)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from monitor.store.sql import insert
+from monitor.store.tables import meta
+
+if TYPE_CHECKING:
+    from monitor.store.connect import Tx
+
+
+async def get(tx: Tx, key: str) -> str | None:
+    """Return the value, None when it was never set."""
+    value: str | None = await tx.scalar(sa.select(meta.c.value).where(meta.c.key == key))
+    return value
+
+
+async def set(tx: Tx, key: str, value: str) -> None:  # noqa: A001 - read as meta.set
+    """Set the value, whatever it was."""
+    statement = insert(tx, meta).values(key=key, value=value)
+    await tx.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": statement.excluded.value}))
+
+
+async def set_once(tx: Tx, key: str, value: str) -> str:
+    """Set the value unless there is one, and return the one that holds."""
+    await tx.execute(insert(tx, meta).values(key=key, value=value).on_conflict_do_nothing(index_elements=["key"]))
+    kept = await get(tx, key)
+    return value if kept is None else kept

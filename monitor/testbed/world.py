@@ -1,0 +1,209 @@
+"""The embedded Sigstore as a whole: an authority, a Rekor v1 log, Rekor v2 logs, a TUF repository, a Slack.
+
+It signs as cosign 3.1.2 does and remembers what it signed. Nothing leaves the machine, and nothing but
+`write_trusted_root` touches a file.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Literal, Self
+
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+
+from monitor.testbed import bodies
+from monitor.testbed.ca import CertificateAuthority, Claims
+from monitor.testbed.rekor_v1 import RekorV1
+from monitor.testbed.rekor_v2 import RekorV2
+from monitor.testbed.slack import Slack
+from monitor.testbed.trust_root import ListedLog, signing_config, trusted_root
+from monitor.testbed.tuf import TufRepository
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+
+    from cryptography.x509 import Certificate
+
+Log = Literal["v1", "v2"]
+Kind = Literal["blob", "image", "legacy"]
+
+STRANGERS = 8
+"""Certificates that the noise of a log is spread over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """One signature that the world made: where it stands (v1: the global index) and what is in it."""
+
+    log: str
+    index: int
+    body: bytes = field(repr=False)
+    digest: str
+    claims: Claims | None
+    certificate: Certificate | None = field(repr=False)
+
+
+class World:
+    """An embedded Sigstore. Use it as an async context manager."""
+
+    def __init__(self, *, now: Callable[[], datetime] | None = None, slack_rate_limited: bool = True) -> None:
+        """Make every key; nothing listens yet."""
+        self._now = now or (lambda: datetime.now(UTC))
+        self.ca = CertificateAuthority(now=self._now)
+        self.v1 = RekorV1(now=self._now)
+        self.v2_logs = [RekorV2(now=self._now)]
+        self.tuf = TufRepository(now=self._now)
+        self.slack = Slack(rate_limited=slack_rate_limited)
+        self.signed: list[Signed] = []
+        self._ends: dict[str, datetime] = {}
+        self._strangers: list[tuple[EllipticCurvePrivateKey, Certificate]] = []
+        self._noise = 0
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Start every server and publish the trust root."""
+        async with AsyncExitStack() as stack:
+            for server in (self.v1, *self.v2_logs, self.tuf, self.slack):
+                await stack.enter_async_context(server)
+            self._stack = stack.pop_all()
+        self.publish_trust()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop every server."""
+        await self._stack.aclose()
+
+    @property
+    def v2(self) -> RekorV2:
+        """The newest v2 log, into which is signed."""
+        return self.v2_logs[-1]
+
+    @property
+    def read_urls(self) -> dict[str, str]:
+        """The host that trusted_root.json names for a log → where that log is read."""
+        return {self.v1.hostname: self.v1.url, **{log.origin: log.url for log in self.v2_logs}}
+
+    # trust
+
+    def trusted_root_json(self) -> bytes:
+        """Return trusted_root.json as it stands."""
+        return trusted_root([self.ca], [*self._listed_v1(), *self._listed_v2()])
+
+    def write_trusted_root(self, path: Path) -> Path:
+        """Write trusted_root.json; the path again."""
+        path.write_bytes(self.trusted_root_json())
+        return path
+
+    def publish_trust(self) -> None:
+        """Publish trusted_root.json and the signing configuration by TUF."""
+        self.tuf.publish(self.trusted_root_json(), signing_config(self._listed_v1(), self._listed_v2()))
+
+    async def rotate_v2(self, *, freeze: bool = False) -> RekorV2:
+        """Start the next v2 log, add it to the trusted root and sign into it from now on.
+
+        With `freeze` the earlier one is frozen and its key's window ends now.
+        """
+        earlier = self.v2
+        log = RekorV2(f"log2026-{len(self.v2_logs) + 1}.rekor.trustacks.test", now=self._now)
+        await self._stack.enter_async_context(log)
+        self.v2_logs.append(log)
+        if freeze:
+            earlier.freeze()
+            self._ends[earlier.origin] = self._now()
+        self.publish_trust()
+        return log
+
+    def rogue_ca(self) -> CertificateAuthority:
+        """Return an authority with the right names and other keys: what it issues chains to nothing."""
+        return CertificateAuthority(now=self._now)
+
+    # signing
+
+    def sign(  # noqa: PLR0913  a signature has this many sides
+        self,
+        log: Log = "v2",
+        digest: str = "",
+        claims: Claims | None = None,
+        *,
+        kind: Kind = "image",
+        ca: CertificateAuthority | None = None,
+        key: EllipticCurvePrivateKey | None = None,
+        bare_key: bool = False,
+        reference: str = "ghcr.io/trustacks/any",
+        publish: bool = True,
+    ) -> int:
+        """Sign `digest` ("sha256:…"; by default a new one) and log it as cosign 3.1.2 would; the (v1: global) index.
+
+        "blob" signs the digest itself; "image" an in-toto statement about it (v1: dsse 0.0.1, v2: hashedrekord 0.0.2 of
+        the PAE); "legacy" the simple-signing payload under `reference`. `bare_key` logs the key without a certificate.
+        """
+        digest = digest or f"sha256:{sha256(b'digest %d' % len(self.signed)).hexdigest()}"
+        claims = claims or Claims()
+        key = key or generate_private_key(SECP256R1())
+        certificate = None if bare_key else (ca or self.ca).issue(key.public_key(), claims)
+        body = _body(log, kind, key, certificate, digest, reference)
+        index = self.add(log, body, publish=publish)
+        origin = self.v1.origin() if log == "v1" else self.v2.origin
+        self.signed.append(Signed(origin, index, body, digest, None if bare_key else claims, certificate))
+        return index
+
+    def add(self, log: Log, body: bytes, *, publish: bool = True) -> int:
+        """Log any bytes at all; the (v1: global) index."""
+        if log == "v1":
+            return self.v1.append(body)
+        index = self.v2.append(body)
+        if publish:
+            self.v2.publish()
+        return index
+
+    def noise(self, count: int, log: Log = "v2", *, publish: bool = True) -> range:
+        """Log `count` signatures by strangers, each of its own digest, over a few certificates; their indexes."""
+        if not self._strangers:
+            for number in range(STRANGERS):
+                key = generate_private_key(SECP256R1())
+                claims = replace(
+                    Claims(), org="globex", repo=f"svc-{number}", workflow="release.yml", run=str(100 + number)
+                )
+                self._strangers.append((key, self.ca.issue(key.public_key(), claims)))
+        make = bodies.hashedrekord_v1 if log == "v1" else bodies.hashedrekord_v2
+        made = []
+        for number in range(self._noise, self._noise + count):
+            key, certificate = self._strangers[number % STRANGERS]
+            made.append(make(key, certificate, sha256(b"noise %d" % number).digest()))
+        self._noise += count
+        if log == "v1":
+            return self.v1.append_many(made)
+        indexes = self.v2.append_many(made)
+        if publish:
+            self.v2.publish()
+        return indexes
+
+    def _listed_v1(self) -> list[ListedLog]:
+        return [ListedLog(self.v1.hostname, self.v1.key, self.ca.start)]
+
+    def _listed_v2(self) -> list[ListedLog]:
+        return [ListedLog(log.origin, log.key, self.ca.start, self._ends.get(log.origin)) for log in self.v2_logs]
+
+
+def _body(
+    log: Log, kind: Kind, key: EllipticCurvePrivateKey, certificate: Certificate | None, digest: str, reference: str
+) -> bytes:
+    """Return the leaf of one signature."""
+    hashed = bodies.hashedrekord_v1 if log == "v1" else bodies.hashedrekord_v2
+    match kind:
+        case "blob":
+            return hashed(key, certificate, bodies.digest_bytes(digest))
+        case "legacy":
+            return hashed(key, certificate, sha256(bodies.simple_signing(digest, reference)).digest())
+        case "image":
+            statement = bodies.statement(digest)
+            if log == "v1":
+                return bodies.dsse_v1(key, certificate, statement)
+            return hashed(key, certificate, sha256(bodies.pae(statement)).digest())
