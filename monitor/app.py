@@ -63,11 +63,11 @@ class LogReport:
 
 @dataclass(frozen=True, slots=True)
 class PollReport:
-    """What one pass over everything came to. `unchecked` says in sentences what this pass could not, or does not, check."""
+    """What one pass over everything came to. `unreached` are servers of which not even the list of logs could be had, and why."""
 
     logs: tuple[LogReport, ...]
     new_findings: int
-    unchecked: tuple[str, ...]
+    unreached: tuple[tuple[str, str], ...]
     undelivered: int = 0
 
 
@@ -195,6 +195,7 @@ class App:
             await handling.recover(self.store, condition.rule, condition.source, self._alerts, self._clock())
             async with self.store.write() as tx:
                 await health.recovered(tx, condition.rule, condition.source)
+        await handling.close_explained(self.store, self._clock())
         return new
 
     async def tell(self) -> int:
@@ -232,17 +233,4 @@ class App:
         found = settled + reviewed + sum(report.passed.findings for report in reports)
         async with self.store.read() as tx:
             undelivered = sum([await deliveries.waiting(tx, sink.name) for sink in self.sinks])
-        return PollReport(tuple(reports), found, self.unchecked(), undelivered)
-
-    def unchecked(self) -> tuple[str, ...]:
-        """What these settings leave unchecked, in sentences."""
-        policy = self.settings.policy
-        notes = []
-        if policy.repository_id is None or policy.owner_id is None:
-            notes.append("repository and owner ids are not pinned: foreign-repository judges names only")
-        if not policy.contributor_keys:
-            notes.append("no contributor-flow key is configured: contributor-key is not checked")
-        notes.extend(
-            f"{log.origin} is not followed: the settings say so" for log in self.settings.watch.logs if log.ignore
-        )
-        return tuple(notes)
+        return PollReport(tuple(reports), found, tuple(self.fleet.unreached.items()), undelivered)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ACKNOWLEDGED = "acknowledged"
 RESOLVED = "resolved"
+EXPLAINED = "judged again by what is known now, none of its findings holds any more"
+_A_PASS = 100
 
 
 async def acknowledge(store: Store, incident_id: int, who: str, why: str, now: datetime) -> Incident:
@@ -39,6 +41,16 @@ async def resolve(store: Store, incident_id: int, who: str, why: str, now: datet
         after = replace(before, state=IncidentState.RESOLVED, updated_at=now, resolved_at=now)
         await _act(tx, before, after, who, RESOLVED, why, now)
         return after
+
+
+async def close_explained(store: Store, now: datetime) -> int:
+    """Resolve, and tell so, the incidents of which a later judgement holds no finding any more. Returns how many."""
+    async with store.write() as tx:
+        over = await incidents.explained(tx, _A_PASS)
+        for before in over:
+            after = replace(before, state=IncidentState.RESOLVED, updated_at=now, resolved_at=now)
+            await _act(tx, before, after, US, RESOLVED, EXPLAINED, now)
+    return len(over)
 
 
 async def recover(store: Store, rule: str, source: str, options: AlertOptions, now: datetime) -> Incident | None:

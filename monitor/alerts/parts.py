@@ -105,7 +105,7 @@ def when_and_where(findings: tuple[Finding, ...], told_at: datetime) -> Iterator
 def _act(act: list[Finding], told_at: datetime) -> Iterator[Item]:
     first = act[0]
     if first.digest and not any(fact.seen == first.digest for f in act for fact in f.facts):
-        yield Fact("digest", first.digest)
+        yield Fact("logged hash", first.digest)
     if first.identity:
         yield Fact("identity", first.identity)
     if first.signed_at is not None:

@@ -56,7 +56,8 @@ def status(report: PollReport, incidents: Iterable[Incident]) -> int:
         return run.Exit.INTEGRITY
     if categories & _FINDINGS:
         return run.Exit.FINDINGS
-    if categories or report.undelivered or any(each.passed.error for each in report.logs) or not report.logs:
+    unread = report.unreached or not report.logs or any(each.passed.error for each in report.logs)
+    if categories or report.undelivered or unread:
         return run.Exit.OPERATIONAL
     return run.Exit.CLEAN
 
@@ -83,6 +84,8 @@ def _print(report: PollReport, incidents: list[Incident], notes: list[str]) -> N
         )
         if passed.error:
             typer.echo(f"    not read: {visible(passed.error)}")
+    for host, error in report.unreached:
+        typer.echo(f"{visible(host)}: its list of logs could not be read\n    not read: {visible(error)}")
     if not report.logs:
         typer.echo("no log could be followed")
     typer.echo(f"{report.new_findings} new findings, {len(incidents)} open incidents")

@@ -127,7 +127,7 @@ def load(path: Path | None, environ: Mapping[str, str], *, system: Path = SYSTEM
         trust=_trust(source, file.trust, state),
         fetch=file.http,
         watch=file.watch,
-        alerts=replace(file.alerts, publishing=tuple(policy.workflows)),
+        alerts=replace(file.alerts, publishing=tuple(policy.workflows), links=file.alerts.links or None),
         slack=slack,
         expected=tuple(_expected(source, file, policy)),
     )

@@ -11,7 +11,7 @@ import re
 import sys
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import timedelta
-from functools import cache, reduce
+from functools import reduce
 from operator import or_
 from pathlib import Path
 from types import UnionType
@@ -25,6 +25,7 @@ from monitor.model.finding import Severity
 from monitor.model.log import Mode, Protocol
 from monitor.model.release import Authority
 from monitor.model.text import clip
+from monitor.rules.pattern import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,6 +68,8 @@ _RANGES: dict[str, tuple[Any, Any]] = {
     "v2_in_flight": (1, 256),
 }
 """The least and the greatest value of a number or duration, by its name; others may be anything from 0 on."""
+_PATTERNS = frozenset({"published_pattern", "refs"})
+"""Settings that are RE2 patterns."""
 _LONGEST = timedelta(days=3650)
 _SHOWN = 80
 
@@ -112,12 +115,21 @@ def url(value: str) -> str:
     return value
 
 
+def pattern(value: str) -> str:
+    """An RE2 pattern, in which `{workflow}` may stand for a file name. Raises ValueError."""
+    try:
+        compiled(value.replace("{workflow}", "workflow"))
+    except SettingsError as error:
+        raise ValueError(f"{error}: {error.cure}") from None
+    return value
+
+
 def read(kind: type[T], source: Source, hidden: frozenset[tuple[type, str]]) -> T:
     """The tree of `source` as a `kind`. `hidden` are fields of options that are not settings.
 
     Raises SettingsError with one line: where the first fault stands, what is wrong with it, and how many more there are.
     """
-    model = _model(cast("type[Any]", kind), hidden)
+    model = _model(kind, hidden)
     try:
         made = model.model_validate(source.tree)
     except ValidationError as error:
@@ -125,7 +137,6 @@ def read(kind: type[T], source: Source, hidden: frozenset[tuple[type, str]]) -> 
     return _built(kind, made)
 
 
-@cache
 def _model(kind: type, hidden: frozenset[tuple[type, str]]) -> type[BaseModel]:
     hints = get_type_hints(kind, globalns={**_NAMES, **vars(sys.modules[kind.__module__])})
     shapes: dict[str, Any] = {}
@@ -167,6 +178,8 @@ def _leaf(hint: Any, name: str, hidden: frozenset[tuple[type, str]]) -> Any:  # 
         return Annotated[hint, BeforeValidator(_number), Field(ge=least or 0, le=most or 1 << 60, allow_inf_nan=False)]
     if hint is str and name.endswith("url"):
         return Annotated[str, AfterValidator(url)]
+    if hint is str and name in _PATTERNS:
+        return Annotated[str, AfterValidator(pattern)]
     if isinstance(hint, type) and is_dataclass(hint):
         return Annotated[_model(hint, hidden), AfterValidator(_options(hint))]
     return hint

@@ -170,5 +170,6 @@ def _stale(log: FollowedLog, asked: datetime | None, patience: Patience, now: da
 def _failing(conditions: Iterable[Condition], patience: Patience, now: datetime) -> Iterator[str]:
     for each in conditions:
         since = each.failing_since if each.good_passes == 0 else None
-        if since is not None and now - since >= patience.deadline(each.rule):
+        never = each.last_success is None
+        if since is not None and (never or now - since >= patience.deadline(each.rule)):
             yield f"{each.rule} since {rfc3339(since.replace(microsecond=0))}: {each.error}"

@@ -62,7 +62,7 @@ def judge(
         return Ruling(DigestStatus.EXPECTED, hits)
     if has_grace(subject, expectations, policy) and now < entry.first_seen + policy.grace:
         return Ruling(DigestStatus.PENDING)
-    seen = fact("digest", str(entry.decoded.digest) if entry.decoded.digest else None, _expected(subject))
+    seen = fact("logged hash", str(entry.decoded.digest) if entry.decoded.digest else None, _expected(subject))
     if expectations.unreachable:
         summary = f"{subject.title} signed a digest we do not know, and the registry could not be asked about it."
         return Ruling(DigestStatus.UNJUDGED, (Hit("digest-unjudged", summary, (seen, *_claimed(expectations))),))

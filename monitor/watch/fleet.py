@@ -71,6 +71,8 @@ class Fleet:
         self._tools = tools
         self._followers: dict[str, Follower] = {}
         self._servers: dict[str, Shards] = {}
+        self.unreached: dict[str, str] = {}
+        """By host, why a server's list of shards could not be had at the last muster."""
 
     async def muster(self, root: TrustRoot) -> list[Follower]:
         """The followers of all logs known now. A server that cannot be asked for its shards leaves those known before."""
@@ -130,6 +132,9 @@ class Fleet:
         listed = tuple(log for log in listed if _host(log) == trusted.origin)
         if error is None and not listed:
             error = f"{trusted.url} lists no shard of {trusted.origin}"
+        self.unreached.pop(trusted.origin, None)
+        if error is not None:
+            self.unreached[trusted.origin] = error
         async with self._tools.store.write() as tx:
             now = self._tools.clock()
             await health.report(tx, "log-unreachable", source, now, error)

@@ -8,10 +8,11 @@ from monitor.alerts import handling
 from monitor.errors import MonitorError
 from monitor.model.filters import IncidentFilter, Page
 from monitor.model.incident import DeliveryKind, IncidentState
-from monitor.store import incidents
+from monitor.store import findings, incidents
 from tests.unit.alerts.examples import V2, of_log, of_source, signed, stranger
 
 if TYPE_CHECKING:
+    from monitor.model.finding import Finding
     from tests.integration.alerts.desk import Desk
 
 
@@ -124,3 +125,23 @@ async def test_incidents_are_listed_by_key_and_narrowed(any_desk: Desk) -> None:
     assert [each.id for each in (*first, *rest)] == [1, 2, 3, 4]
     assert [each.id for each in opened] == [2, 3, 4]
     assert {each.key for each in bad} == {f"log:{V2}", f"source:{V2}"}
+
+
+async def test_an_incident_of_which_no_finding_holds_any_more_is_resolved_and_told_so(any_desk: Desk) -> None:
+    first, second = signed(), signed(rule="unexpected-digest")
+    await any_desk.tell(first, second)
+    await _withdraw(any_desk, first)
+    assert await handling.close_explained(any_desk.store, any_desk.now) == 0
+
+    await _withdraw(any_desk, second)
+    assert await handling.close_explained(any_desk.store, any_desk.now) == 1
+    assert await handling.close_explained(any_desk.store, any_desk.now) == 0
+
+    assert (await any_desk.incident()).state is IncidentState.RESOLVED
+    await any_desk.drain()
+    assert "none of its findings holds any more" in str([post.message.sections for post in any_desk.memory.posts])
+
+
+async def _withdraw(desk: Desk, finding: Finding) -> None:
+    async with desk.store.write() as tx:
+        await findings.withdraw(tx, finding.rule, finding.subject, desk.now)
