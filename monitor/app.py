@@ -108,6 +108,7 @@ class App:
         self._console = console or Console()
         self._stack = AsyncExitStack()
         self._root: TrustRoot | None = None
+        self._refreshed_at: datetime | None = None
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -146,21 +147,28 @@ class App:
     def _bench(self) -> Bench:
         if self._root is None:
             raise TrustRootError("nothing can be judged before there is a trust root", cure="see `config check`")
-        return Bench(self.settings.policy, self._root, self._watch_from)
+        return Bench(self.settings.policy, self._root, self._watch_from, self._refreshed_at)
 
     async def refresh_root(self) -> TrustRoot:
-        """The trust root anew; the last good one stays in force when it cannot be had. Raises TrustRootError when there was none ever."""
+        """The trust root anew; the last good one stays in force when it cannot be had. TrustRootError when there was none ever."""
         try:
-            self._root = await (self._roots.load() if self._root is None else self._roots.refresh())
+            if self._root is None:
+                self._root = await self._roots.load()
+            fresh = await self._roots.refresh()
         except TrustRootError as problem:
-            async with self.store.write() as tx:
-                await health.report(tx, _ROOT, "trust-root", self._clock(), str(problem))
+            await self._report_root(str(problem))
             if self._root is None:
                 raise
-        else:
-            async with self.store.write() as tx:
-                await health.report(tx, _ROOT, "trust-root", self._clock(), None)
+            return self._root
+        if fresh.skipped and self._refreshed_at is None:
+            _log.warning("parts of the trust root are not understood", skipped=fresh.skipped)
+        self._root, self._refreshed_at = fresh, self._clock()
+        await self._report_root(None)
         return self._root
+
+    async def _report_root(self, error: str | None) -> None:
+        async with self.store.write() as tx:
+            await health.report(tx, _ROOT, "trust-root", self._clock(), error)
 
     async def expect_configured(self) -> None:
         """Take in the digests and release files that the settings name."""

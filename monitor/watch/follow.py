@@ -203,7 +203,7 @@ class Follower:
         return after
 
     def _read(self, leaf: Leaf, bench: Bench, now: datetime) -> Reading:
-        return read(leaf, bench.root, self._tools.prefilter, now)
+        return read(leaf, bench, self._tools.prefilter, now)
 
     async def _against_stored(self, tx: Tx, after: Cursor) -> list[Conflict]:
         """The proven root held against every stored one of its size: a fork may be seen only while scanning."""
