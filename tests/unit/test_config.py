@@ -183,7 +183,7 @@ def test_a_secret_file_that_holds_no_one_line_is_refused(
 
 
 def test_a_token_without_a_channel_is_refused(load: Callable[..., Settings]) -> None:
-    assert "channel" in refused(load, "", SLACK_TOKEN="xoxb-1")
+    assert "channel" in refused(load, "", SLACK_TOKEN="xoxb-1")  # noqa: S106 - made up
 
 
 def test_the_environment_goes_over_the_file_key_by_key(load: Callable[..., Settings]) -> None:
@@ -222,7 +222,7 @@ def test_what_kubernetes_injects_beside_a_service_of_our_name_is_no_setting(load
 
 def test_a_secret_given_twice_is_refused(load: Callable[..., Settings], tmp_path: Path) -> None:
     (tmp_path / "token").write_text("xoxb-1")
-    complaint = refused(load, "", SLACK_TOKEN="xoxb-2", SLACK_TOKEN_FILE=str(tmp_path / "token"))
+    complaint = refused(load, "", SLACK_TOKEN="xoxb-2", SLACK_TOKEN_FILE=str(tmp_path / "token"))  # noqa: S106 - made up
     assert "both set" in complaint
 
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from monitor.model.filters import Page
 from monitor.model.log import CheckpointSource, CheckpointStatus, StoredCheckpoint
-from monitor.store import logs
+from monitor.store import health, logs
 from monitor.testbed.ca import Claims
 from monitor.tlog.checkpoint import Checkpoint
 from monitor.watch.options import WatchOptions
@@ -357,3 +357,21 @@ async def test_after_a_rotation_the_old_log_is_read_to_its_end_and_the_new_one_f
 
     places = {(f.log, f.index) for f in await watch.found() if f.rule == "branch-ref"}
     assert {(old.origin, last), (world.v2.origin, first)} == places
+
+
+async def test_a_trouble_that_is_over_recovers_though_the_log_no_longer_grows(watch: Watch, world: World) -> None:
+    world.noise(300)
+    await watch.poll()
+    world.noise(300)
+    world.v2.alter_tile(0, 1, bytes(32 * 256))
+    await watch.poll()
+    world.v2.tell_the_truth()
+
+    await watch.poll()
+    await watch.poll()
+    watch.ahead = timedelta(minutes=31)
+
+    assert await watch.rules() == []
+    async with watch.store.read() as tx:
+        unproven = [c for c in await health.conditions(tx) if c.rule == "consistency-unproven" and c.failing_since]
+    assert [c.good_passes for c in unproven] == [2]
