@@ -49,7 +49,7 @@ class Cli:
         root = self.world.write_trusted_root(self.folder / "trusted_root.json")
         (self.folder / "config.toml").write_text(
             f'state_dir = "state"\n{more}\n[trust]\nsource = "{root.name}"\n'
-            f'[http]\nattempts = 1\ntimeout = 5.0\n[watch]\nstart = 0\n{logs}'
+            f"[http]\nattempts = 1\ntimeout = 5.0\n[watch]\nstart = 0\n{logs}"
         )
 
     async def __call__(self, *arguments: str, config: bool = True) -> Done:
@@ -217,7 +217,9 @@ async def test_an_imported_release_explains_its_digests_and_a_faulty_file_is_ref
     await cli("poll")
     assert [row["digest_status"] for row in (await cli("entries", "list", "--format", "jsonl")).rows] == ["expected"]
 
-    (cli.folder / "bad.toml").write_text('schema = 1\n[[release]]\nversion = "v1"\n[release.artifacts]\nrunner = "sha256:1"\n')
+    (cli.folder / "bad.toml").write_text(
+        'schema = 1\n[[release]]\nversion = "v1"\n[release.artifacts]\nrunner = "sha256:1"\n'
+    )
     bad = await cli("releases", "import", "bad.toml", "--reason", "x")
     assert bad.status == 2
     assert "bad.toml:3: " in bad.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,8 @@ def _demo(tmp_path: Path, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_demo_tells_each_incident_by_its_rules_and_what_to_try_next(tmp_path: Path) -> None:
-    done = _demo(tmp_path, TRUSTACKS_MONITOR_SLACK_TOKEN="xoxb-of-the-machine", TRUSTACKS_MONITOR_POLICY__OWNER="other")
+    environ = {"TRUSTACKS_MONITOR_SLACK_TOKEN": "xoxb-of-the-machine", "TRUSTACKS_MONITOR_POLICY__OWNER": "other"}
+    done = _demo(tmp_path, **environ)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     told = [line for line in done.stdout.splitlines() if "incident #" in line]
@@ -35,9 +37,9 @@ def test_what_the_demo_kept_can_be_asked_as_it_says(tmp_path: Path) -> None:
     for line in done.stdout.splitlines():
         if line.strip().startswith("trustacks-monitor --config"):
             command = line.strip().removeprefix("trustacks-monitor ")
-            asked = subprocess.run(
-                f"{sys.executable} -m monitor {command}",
-                shell=True, capture_output=True, text=True, check=False,
+            asked = subprocess.run(  # noqa: S603 - the demo's own words
+                [sys.executable, "-m", "monitor", *shlex.split(command)],
+                capture_output=True, text=True, check=False,
                 env={"PATH": os.environ["PATH"], "PYTHONPATH": str(_CHECKOUT)}, cwd=tmp_path, timeout=60,
             )  # fmt: skip
             assert asked.returncode == 0, (command, asked.stderr)

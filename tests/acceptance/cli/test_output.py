@@ -88,7 +88,9 @@ def test_no_foreign_text_reaches_a_table_or_csv_as_control_or_bidi_characters(te
 
 @given(st.text(alphabet=" \t\n=+-@|a", min_size=1))
 def test_no_cell_of_csv_begins_a_formula(text: str) -> None:
-    rows = list(csv.reader(io.StringIO(written([Row(-1, text, None, (text, text), Colour.RED, yes=False)], Format.CSV))))
+    rows = list(
+        csv.reader(io.StringIO(written([Row(-1, text, None, (text, text), Colour.RED, yes=False)], Format.CSV)))
+    )
     for cell in (rows[1][1], rows[1][3]):
         assert not cell.lstrip().startswith(("=", "+", "-", "@"))
     assert rows[1][0] == "-1"
