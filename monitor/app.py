@@ -211,11 +211,6 @@ class App:
         await incidents.gather(self.store, self._alerts, self._clock())
         return await outbox.deliver(self.store, self.sinks, self._alerts, self._clock())
 
-    async def notify_test(self) -> int:
-        """Queue a test message for every sink and deliver it; how many were told."""
-        await outbox.queue_test(self.store, self.sinks, self._clock())
-        return await outbox.deliver(self.store, self.sinks, self._alerts, self._clock())
-
     async def poll(self, stopping: Callable[[], bool] = lambda: False) -> PollReport:
         """One pass over everything: every log to its newest checkpoint, then judge, review and tell."""
         await self.refresh_root()

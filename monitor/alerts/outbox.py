@@ -16,7 +16,6 @@ import structlog
 from monitor.alerts import letters
 from monitor.alerts.ports import OutcomeUnknownError
 from monitor.errors import DeliveryError, LostRaceError
-from monitor.model.finding import Severity
 from monitor.model.incident import DeliveryKind
 from monitor.model.text import clip, parse_rfc3339, rfc3339
 from monitor.store import deliveries, health, meta
@@ -80,22 +79,6 @@ async def next_due(store: Store, sinks: Sequence[Sink]) -> datetime | None:
     async with store.read() as tx:
         moments = [await _next_due(tx, sink.name) for sink in sinks]
     return min((moment for moment in moments if moment is not None), default=None)
-
-
-async def queue_test(store: Store, sinks: Sequence[Sink], now: datetime) -> int:
-    """Queue a test message for each sink. Returns how many."""
-    async with store.write() as tx:
-        for sink in sinks:
-            await deliveries.add(
-                tx,
-                incident_id=None,
-                sink=sink.name,
-                kind=DeliveryKind.TEST,
-                severity=Severity.LOW,
-                finding_ids=(),
-                now=now,
-            )
-    return len(sinks)
 
 
 async def _serve(store: Store, run: _Pass, options: AlertOptions) -> None:
@@ -225,7 +208,7 @@ async def _adopt(store: Store, sinks: Sequence[Sink], options: AlertOptions, now
         async with store.write() as tx:
             known = orphan.incident_id is not None and await deliveries.root(tx, orphan.incident_id, heir) is not None
             kind = DeliveryKind.EVENT if known and orphan.kind is DeliveryKind.INCIDENT else orphan.kind
-            if not known and orphan.kind not in (DeliveryKind.STATE, DeliveryKind.TEST):
+            if not known and orphan.kind is not DeliveryKind.STATE:
                 kind = DeliveryKind.INCIDENT
             await deliveries.add(
                 tx,

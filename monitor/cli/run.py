@@ -173,7 +173,7 @@ def log_to_stderr(*, verbose: bool = False, quiet: bool = False) -> None:
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, stream=sys.stderr)  # libraries' own
 
 
 def _shown(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

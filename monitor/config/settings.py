@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -173,6 +174,11 @@ def _database(source: Source, given: str, state: Path) -> str:
         raise SettingsError(
             f"{source.place(key)}: the URL holds a password, which does not belong here",
             cure=f"set {sources.PREFIX}DATABASE, or name a file that holds the URL in {sources.PREFIX}DATABASE_FILE",
+        )
+    if url.get_backend_name() == "postgresql" and find_spec("psycopg") is None:
+        raise SettingsError(
+            f"{source.place(key)}: PostgreSQL needs psycopg, which is not installed",
+            cure="pip install 'trustacks-monitor[postgresql]', or '.[postgresql]' from a checkout",
         )
     if url.get_backend_name() == "sqlite":
         url = url.set(database=str(source.folder(key) / Path(str(url.database)).expanduser()))

@@ -162,6 +162,13 @@ def test_a_password_in_the_files_database_url_is_refused_and_in_the_environments
     assert "hunter2" not in taken.database_name
 
 
+def test_postgresql_without_its_driver_is_refused_with_what_to_install(
+    load: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rooms, "find_spec", lambda _name: None)
+    assert "pip install" in refused(load, "database = 'postgresql://monitor@db/monitor'")
+
+
 def test_secrets_come_from_the_environment_or_from_files_it_names_and_never_into_a_repr(
     load: Callable[..., Settings], tmp_path: Path
 ) -> None:

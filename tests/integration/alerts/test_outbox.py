@@ -361,14 +361,6 @@ async def test_a_sink_without_edits_and_threads_is_told_states_as_messages(desk:
     assert "resolved" in webhook.posts[1].message.title
 
 
-async def test_a_test_message_reaches_every_sink(desk: Desk) -> None:
-    other = MemorySink(name="other")
-    desk.route(desk.memory, other)
-    assert await outbox.queue_test(desk.store, desk.sinks, desk.now) == 2
-    assert await desk.deliver() == 2
-    assert desk.titles() == ["Test message"]
-
-
 async def test_a_pass_is_bounded(desk: Desk) -> None:
     desk.options = replace(desk.options, batch=3)
     await desk.put(*(signed(number=n, run=RUNS[n]) for n in range(8)))
