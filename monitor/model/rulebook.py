@@ -61,7 +61,10 @@ _STATUS = "`trustacks-monitor status` says which log or server it is, since when
 _SIGSTORE_STATUS = (
     "Look at https://status.sigstore.dev: if the service is down for everybody, wait; the monitor catches up by itself."
 )
-_RELEASES = f"Compare the digests in the run's log with the release notes at {_REPOSITORY}/releases: do they stand there, under which version?"
+_RELEASES = (
+    f"Compare the digests in the run's log with the release notes at {_REPOSITORY}/releases: "
+    "do they stand there, under which version?"
+)
 
 _IDENTITY = (
     Rule(
