@@ -47,6 +47,24 @@ async def test_a_shard_that_appears_while_watched_is_followed_from_its_first_lea
     assert {0} == {f.index for f in await watch_v1.found() if f.rule == "branch-ref"}
 
 
+async def test_a_server_first_reached_after_watching_began_is_followed_from_its_tip_and_not_from_zero(
+    watch_v1: Watch, world: World
+) -> None:
+    watch_v1 = replace(watch_v1, options=WatchOptions(start="tip"))
+    world.noise(12, "v1")
+    world.v1.rotate()
+    world.noise(7, "v1")
+    await world.v1.stop()
+    assert await watch_v1.poll() == {}
+    assert list(watch_v1.fleet.unreached) == [world.v1.hostname]
+
+    await world.v1.start()
+    await watch_v1.poll()
+
+    assert [(await watch_v1.cursor(world.v1.origin(shard))).started_at for shard in world.v1.shards] == [12, 7]
+    assert watch_v1.fleet.unreached == {}
+
+
 async def test_following_from_the_tip_needs_one_proof_only(watch_v1: Watch, world: World) -> None:
     world.noise(77, "v1")
     watch_v1 = replace(watch_v1, options=WatchOptions(start="tip"))
