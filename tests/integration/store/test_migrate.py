@@ -132,8 +132,8 @@ async def test_an_upgrade_that_fails_half_way_leaves_nothing(
     (tmp_path / "env.py").write_text((source / "env.py").read_text())
     for revision in (source / "versions").glob("*.py"):
         (tmp_path / "versions" / revision.name).write_text(revision.read_text())
-    (tmp_path / "versions" / "0002_broken.py").write_text(
-        "from alembic import op\nrevision, down_revision, branch_labels, depends_on = '0002', '0001', None, None\n"
+    (tmp_path / "versions" / "9999_broken.py").write_text(
+        f"from alembic import op\nrevision, down_revision, branch_labels, depends_on = '9999', '{schema.HEAD}', None, None\n"
         "def upgrade():\n    op.execute('CREATE TABLE half (id INTEGER)')\n    op.execute('SELECT * FROM nowhere')\n"
     )
     monkeypatch.setattr(migrate, "revisions", lambda: tmp_path)

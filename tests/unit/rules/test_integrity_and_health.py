@@ -50,7 +50,9 @@ def test_integrity_can_be_raised_by_policy() -> None:
 
 def condition(rule: str, failing: timedelta | None, *, good: int = 0, failed: bool = True) -> Condition:
     since = NOW - failing if failing is not None else None
-    return Condition(rule, f"log:{LOG}", since, NOW - timedelta(days=1), NOW if failed else None, "connection refused", good)
+    return Condition(
+        rule, f"log:{LOG}", since, NOW - timedelta(days=1), NOW if failed else None, "connection refused", good
+    )
 
 
 @pytest.mark.parametrize("rule", OPERATIONAL)
