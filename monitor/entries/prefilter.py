@@ -111,7 +111,9 @@ def _uncommon(block: Block, protocol: Protocol) -> list[int]:
     """The leaves that do not begin as canonical JSON of a kind we read, or hold a backslash (which could hide anything)."""
     data, starts, ends = block.data, block.starts, block.ends
     prefixes = _PREFIXES[protocol]
-    common = map(data.startswith, repeat(prefixes), starts, ends)
+    common = list(map(data.startswith, repeat(prefixes), starts, ends))
+    if b"\\" not in data and all(common):
+        return []
     found = {i for i, is_common in enumerate(common) if not is_common}
     position = data.find(b"\\")
     while position >= 0:

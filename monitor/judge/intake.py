@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from monitor.model import rulebook
+from monitor.model.entry import Trust
 from monitor.model.judgement import Judgement
 from monitor.model.release import DigestStatus
 from monitor.rules import entry as entry_rules
@@ -31,15 +32,21 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 RULES_SOURCE = "rules"
+_OPEN = ".unchecked"
+"""Marks the judgement of a signer that could not be checked, so that it is judged again at every pass until it can."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What judging needs besides the entry. `watch_from` parts history from what is paged."""
+    """What judging needs besides the entry. `watch_from` parts history from what is paged.
+
+    `refreshed_at` is when `root` was last found to be the newest: a key that it does not know is *cannot check* until then.
+    """
 
     policy: Policy
     root: TrustRoot
     watch_from: datetime
+    refreshed_at: datetime | None = None
 
     def revision(self, generation: int) -> str:
         """Names the rulebook, policy, trust root and generation of expected digests that a judgement rests on."""
@@ -80,7 +87,8 @@ def _decide(
         _log.exception("rule failed", log=entry.log, index=entry.index)
         unjudged = Judgement((), DigestStatus.NOT_CHECKED, None, (), related=True, revision=None, history=history)
         return _Verdicts(unjudged, f"entry {entry.index} of {entry.log}: {type(error).__name__}: {error}")
-    return _Verdicts(replace(judgement, revision=bench.revision(generation)))
+    open_question = any(s.verdict is not None and s.verdict.trust is Trust.UNCHECKED for s in entry.signers)
+    return _Verdicts(replace(judgement, revision=bench.revision(generation) + (_OPEN if open_question else "")))
 
 
 async def expected(tx: Tx, entry: LogEntry, *, alarmed: bool = False) -> Expectations:

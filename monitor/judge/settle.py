@@ -28,7 +28,7 @@ async def due(tx: Tx, bench: Bench, after: int, limit: int) -> list[StoredEntry]
 
 async def settle(tx: Tx, stored: StoredEntry, bench: Bench, prefilter: Prefilter, now: datetime) -> Taken | None:
     """Judge one stored entry from its own bytes: new findings are added, those that no longer hold withdrawn. None when a rule failed."""
-    entry = read(stored.leaf, bench.root, prefilter, stored.first_seen).entry
+    entry = read(stored.leaf, bench, prefilter, stored.first_seen).entry
     if entry is None:
         return Taken()
     generation = await releases.generation(tx)

@@ -55,7 +55,6 @@ class DeliveryKind(StrEnum):
     """It became critical: a new post."""
     STATE = "state"
     """Its state changed: an edit of the first message."""
-    TEST = "test"
 
 
 class DeliveryState(StrEnum):

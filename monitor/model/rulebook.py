@@ -44,8 +44,8 @@ _STOP = (
     "the same for publish-policy.yml, then call the security contact."
 )
 _REACH = (
-    "Can customers get it? Look for the digest at https://github.com/orgs/TruStacks/packages; "
-    "if a tag points to it, point the tag back to the released digest."
+    "Can customers get it? The run's log prints the image digests it pushed (the log holds only a hash of what was signed): look "
+    "for them at https://github.com/orgs/TruStacks/packages; if a tag points to one, point the tag back to the released digest."
 )
 _SHOW = "`trustacks-monitor entries show ID` prints the certificate, every claim in it and the proof from the log."
 _CA = (
@@ -62,7 +62,8 @@ _SIGSTORE_STATUS = (
     "Look at https://status.sigstore.dev: if the service is down for everybody, wait; the monitor catches up by itself."
 )
 _RELEASES = (
-    f"Compare with the release notes at {_REPOSITORY}/releases: does the digest stand there, under which version?"
+    f"Compare the digests in the run's log with the release notes at {_REPOSITORY}/releases: "
+    "do they stand there, under which version?"
 )
 
 _IDENTITY = (

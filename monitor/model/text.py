@@ -9,11 +9,12 @@ _SHOWN = 12
 
 
 def rfc3339(moment: datetime) -> str:
-    """A moment as RFC 3339 in UTC, to the second, or to the microsecond where it has a fraction."""
+    """A moment as RFC 3339 in UTC, to the second, or as exactly as its fraction needs."""
     if moment.tzinfo is None:
         raise ValueError("a moment without a time zone")
     moment = moment.astimezone(UTC)
-    return moment.isoformat(timespec="microseconds" if moment.microsecond else "seconds").replace("+00:00", "Z")
+    exactness = "seconds" if not moment.microsecond else "microseconds" if moment.microsecond % 1000 else "milliseconds"
+    return moment.isoformat(timespec=exactness).replace("+00:00", "Z")
 
 
 def parse_rfc3339(text: str) -> datetime:

@@ -67,7 +67,7 @@ def judge(
         return Ruling(DigestStatus.EXPECTED, hits)
     if now < due or _unasked(expectations, due, now, policy):
         return Ruling(DigestStatus.PENDING)
-    seen = fact("digest", str(entry.decoded.digest) if entry.decoded.digest else None, _expected(subject))
+    seen = fact("logged hash", str(entry.decoded.digest) if entry.decoded.digest else None, _expected(subject))
     facts = (seen, *_explained(expectations), *_appeared(matches))
     if (expectations.registry or expectations.unreachable) and not _asked(expectations, due):
         summary = f"{subject.title} signed a digest we do not know, and the registry could not be asked about it."

@@ -161,7 +161,7 @@ async def parked(tx: Tx, sink: str, limit: int = 10) -> list[Delivery]:
     refused = sa.and_(
         deliveries.c.sink == sink,
         deliveries.c.state == DeliveryState.PARKED,
-        deliveries.c.kind.not_in((DeliveryKind.STATE, DeliveryKind.TEST)),
+        deliveries.c.kind != DeliveryKind.STATE,
         incidents.c.state != IncidentState.RESOLVED,
     )
     wanted = sa.select(deliveries).join(incidents).where(refused).order_by(deliveries.c.id.desc()).limit(limit)

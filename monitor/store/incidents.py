@@ -151,6 +151,22 @@ async def subjects(tx: Tx, incident_id: int) -> Sequence[str]:
     return tuple((await tx.execute(sa.select(findings.c.subject).where(held))).scalars())
 
 
+async def explained(tx: Tx, limit: int) -> list[Incident]:
+    """Incidents that are not resolved and all of whose findings a later judgement took back."""
+    mine = findings.c.incident_id == incidents.c.id
+    wanted = (
+        sa.select(incidents)
+        .where(
+            incidents.c.state != IncidentState.RESOLVED,
+            sa.exists().where(mine),
+            ~sa.exists().where(mine, findings.c.withdrawn_at.is_(None)),
+        )
+        .order_by(incidents.c.id)
+        .limit(limit)
+    )
+    return [_incident(row) for row in (await tx.execute(wanted)).mappings()]
+
+
 async def worst_of(tx: Tx, ids: Sequence[int], limit: int) -> tuple[int, ...]:
     """The worst `limit` of these findings, the worst first."""
     ranked: list[tuple[int, int]] = []

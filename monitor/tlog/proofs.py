@@ -29,7 +29,7 @@ def inclusion_nodes(index: int, size: int) -> tuple[Node, ...]:
 
     Raises ProofError when the tree has no such leaf.
     """
-    return _nodes(_inclusion_ranges(index, size))
+    return _nodes(inclusion_ranges(index, size))
 
 
 def inclusion_proof(index: int, size: int, node: NodeHashes) -> tuple[bytes, ...]:
@@ -37,7 +37,7 @@ def inclusion_proof(index: int, size: int, node: NodeHashes) -> tuple[bytes, ...
 
     Raises ProofError when the tree has no such leaf.
     """
-    return _proof(_inclusion_ranges(index, size), node)
+    return _proof(inclusion_ranges(index, size), node)
 
 
 def consistency_nodes(first: int, second: int) -> tuple[Node, ...]:
@@ -170,7 +170,7 @@ def _sides(index: int, size: int, proof: Sequence[bytes]) -> list[bool]:
     return sides
 
 
-def _inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
+def inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
     """List the sibling subtrees [begin, end) on the way from leaf to root, the leaf's own first (RFC 6962 PATH)."""
     if not 0 <= index < size:
         raise ProofError(f"a tree of {size} leaves has no leaf {index}")

@@ -178,7 +178,6 @@ class Keeper:
             await logs.set_status(
                 tx, self._followed.origin, checkpoint.size, checkpoint.root, CheckpointStatus.CONSISTENT
             )
-            await health.report(tx, "consistency-unproven", self._source, self._clock(), None)
         return Standing.CONSISTENT
 
     async def _unproven(self, error: str) -> None:

@@ -71,14 +71,19 @@ class Fleet:
         self._tools = tools
         self._followers: dict[str, Follower] = {}
         self._servers: dict[str, Shards] = {}
+        self.unreached: dict[str, str] = {}
+        """By host, why a server's list of shards could not be had at the last muster."""
 
     async def muster(self, root: TrustRoot) -> list[Follower]:
         """The followers of all logs known now. A server that cannot be asked for its shards leaves those known before."""
         begun = await self._begun()
         for trusted in self._trusted(root):
-            found = [self._tile_log(trusted)] if trusted.protocol is Protocol.REKOR_V2 else await self._shards(trusted)
+            if trusted.protocol is Protocol.REKOR_V2:
+                found, rotated = [self._tile_log(trusted)], begun
+            else:
+                found, rotated = await self._shards(trusted)
             for followed in found:
-                await self._open(followed, trusted, rotated=begun)
+                await self._open(followed, trusted, rotated=rotated)
         if not begun and self._followers:
             async with self._tools.store.write() as tx:
                 await meta.set(tx, _BEGUN, rfc3339(self._tools.clock()))
@@ -116,8 +121,8 @@ class Fleet:
         state = LogState.ENDED if trusted.ended else LogState.ACTIVE
         return FollowedLog(trusted.origin, trusted.protocol, trusted.url, trusted.mode, state)
 
-    async def _shards(self, trusted: _Trusted) -> list[FollowedLog]:
-        """The server's shards, and those it once listed."""
+    async def _shards(self, trusted: _Trusted) -> tuple[list[FollowedLog], bool]:
+        """The server's shards and those it once listed; and whether it had listed any before, so that another one is a rotation."""
         async with self._tools.store.read() as tx:
             known = {log.origin: log for log in await logs.every(tx) if _host(log) == trusted.origin}
         source = f"shards:{trusted.origin}"
@@ -130,6 +135,9 @@ class Fleet:
         listed = tuple(log for log in listed if _host(log) == trusted.origin)
         if error is None and not listed:
             error = f"{trusted.url} lists no shard of {trusted.origin}"
+        self.unreached.pop(trusted.origin, None)
+        if error is not None:
+            self.unreached[trusted.origin] = error
         async with self._tools.store.write() as tx:
             now = self._tools.clock()
             await health.report(tx, "log-unreachable", source, now, error)
@@ -137,7 +145,8 @@ class Fleet:
                 for conflict in _changed(known, listed):
                     await intake.conflict(tx, conflict, self._tools.policy, now)
         current = known | {log.origin: replace(log, mode=trusted.mode) for log in listed}
-        return [replace(log, state=LogState.ENDED) if trusted.ended else log for log in current.values()]
+        shards = [replace(log, state=LogState.ENDED) if trusted.ended else log for log in current.values()]
+        return shards, bool(known)
 
     def _server(self, url: str) -> Shards:
         if url not in self._servers:

@@ -119,6 +119,8 @@ class Follower:
                 await self._follow(target, tally, stopping)
                 await self._ask_for_holes(target, tally)
                 await self._ask_for_proofs(target)
+                if error is None:
+                    await self._well(tally)
         except (FetchError, FormatError) as problem:
             error = str(problem)
             await self._report("log-unreachable", error)
@@ -126,6 +128,13 @@ class Follower:
             error = str(problem)
             await self._report("consistency-unproven", error)
         return tally.done(error)
+
+    async def _well(self, tally: _Tally) -> None:
+        """A pass without trouble: what was read is proven, and nothing is left, or so much."""
+        behind = f"proven up to {tally.position} of {tally.size}" if tally.position < tally.size else None
+        async with self._tools.store.write() as tx:
+            await health.report(tx, "consistency-unproven", self._source, self._tools.clock(), None)
+            await health.report(tx, "falling-behind", self._source, self._tools.clock(), behind)
 
     async def _report(self, rule: str, error: str) -> None:
         _log.warning("pass stopped short", log=self.followed.origin, rule=rule, error=error)
@@ -142,7 +151,7 @@ class Follower:
             end = min(self._aligned(cursor.position), stored.size if stored else target.size, target.size)
             began = time.monotonic()
             stride = await self._scanner.stride(cursor, end, target)
-            after = await self._take(cursor, stride, target, tally)
+            after = await self._take(cursor, stride, tally)
             self._pace(time.monotonic() - began)
             if after.position == cursor.position:
                 return
@@ -173,7 +182,7 @@ class Follower:
             await logs.start_cursor(tx, cursor, self._tools.clock())
         return cursor
 
-    async def _take(self, cursor: Cursor, stride: Stride, target: Checkpoint, tally: _Tally) -> Cursor:
+    async def _take(self, cursor: Cursor, stride: Stride, tally: _Tally) -> Cursor:
         """Take a proven stride in: entries, findings, holes, conflicts and the cursor in one transaction."""
         now = self._tools.clock()
         bench = self._tools.bench()
@@ -182,9 +191,6 @@ class Follower:
         proofs = await self._proofs([reading.leaf for reading in readings if reading.entry], stride.under)
         origin = self.followed.origin
         after = Cursor(origin, stride.range.end, stride.range, cursor.started_at)
-        behind = None
-        if after.position < target.size:
-            behind = f"proven up to {after.position} of {target.size}"
         async with self._tools.store.write() as tx:
             tally.add(await intake.take(tx, readings, proofs, bench, now))
             tally.add(await intake.take(tx, doubtful, {}, bench, now, disproven=True))
@@ -198,12 +204,11 @@ class Follower:
             if after.position > cursor.position:
                 await logs.advance(tx, cursor, after, now)
                 await logs.cover(tx, Coverage(origin, cursor.position, after.position, stride.under.size), now)
-            await health.report(tx, "falling-behind", self._source, now, behind)
         tally.leaves += after.position - cursor.position
         return after
 
     def _read(self, leaf: Leaf, bench: Bench, now: datetime) -> Reading:
-        return read(leaf, bench.root, self._tools.prefilter, now)
+        return read(leaf, bench, self._tools.prefilter, now)
 
     async def _against_stored(self, tx: Tx, after: Cursor) -> list[Conflict]:
         """The proven root held against every stored one of its size: a fork may be seen only while scanning."""

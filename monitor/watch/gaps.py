@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from monitor.errors import FormatError, NotFoundError
 from monitor.model.log import Gap, Hole
+from monitor.tlog.proofs import inclusion_ranges
 from monitor.watch.proven import inclusion
 
 if TYPE_CHECKING:
@@ -28,21 +29,6 @@ class Filled:
 
     holes: tuple[Hole, ...]
     stuck_at: int | None = None
-
-
-def siblings(index: int, size: int) -> tuple[tuple[int, int], ...]:
-    """The ranges that the hashes of leaf `index`'s inclusion proof cover, in the proof's order (RFC 6962 section 2.1.1)."""
-    found = []
-    begin, end = 0, size
-    while end - begin > 1:
-        middle = begin + (1 << ((end - begin - 1).bit_length() - 1))
-        if index < middle:
-            found.append((middle, end))
-            end = middle
-        else:
-            found.append((begin, middle))
-            begin = middle
-    return tuple(reversed(found))
 
 
 def missing_subtrees(size: int, gaps: Sequence[Gap]) -> Iterator[tuple[int, int, int, int]]:
@@ -86,7 +72,7 @@ async def _by_neighbours(log: Log, gaps: Sequence[Gap], target: Checkpoint, link
             return Filled(tuple(holes), stuck_at=begin)
         proven = await inclusion(log, neighbour, target, link)
         try:
-            place = siblings(neighbour, proven.under.size).index((begin, end))
+            place = inclusion_ranges(neighbour, proven.under.size).index((begin, end))
         except ValueError:  # the tree has grown into another shape here: the next pass asks under its new size
             return Filled(tuple(holes), stuck_at=begin)
         reason = next(gap.reason for gap in gaps if gap.start <= begin < gap.end)

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 class Log(Protocol):
-    """One log's bytes; `fresh` asks on a new connection, past all caches. Every method raises FetchError when the server cannot be asked, FormatError when it answers nonsense."""
+    """One log's bytes; `fresh` asks on a new connection, past all caches.
+
+    Every method raises FetchError when the server cannot be asked, FormatError when it answers nonsense.
+    """
 
     @property
     def origin(self) -> str:

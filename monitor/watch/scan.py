@@ -39,10 +39,14 @@ class Stride:
 
 @dataclass(slots=True)
 class _Draft:
-    """A stride while it is read: one hash a leaf (None in a gap), and the leaves that may concern us."""
+    """A stride while it is read: one hash a leaf (None in a gap), and the leaves that may concern us.
+
+    `whole` is the compact range [0, end) kept up with the blocks as they arrive; None once a gap or a difference broke it.
+    """
 
     begin: int
     before: CompactRange
+    whole: CompactRange | None
     hashes: list[bytes | None] = field(default_factory=list)
     candidates: dict[int, Leaf] = field(default_factory=dict)
     doubtful: dict[int, Leaf] = field(default_factory=dict)
@@ -57,6 +61,8 @@ class _Draft:
 
     def range(self, end: int) -> CompactRange:
         """The compact range [0, end) as we read it."""
+        if self.whole is not None and self.whole.end == end:
+            return self.whole
         whole = self.before
         run: list[bytes] = []
         index = self.begin
@@ -112,7 +118,7 @@ class Scanner:
         )
 
     async def _read(self, cursor: Cursor, end: int, target: Checkpoint) -> _Draft:
-        draft = _Draft(cursor.position, cursor.range)
+        draft = _Draft(cursor.position, cursor.range, cursor.range)
         async with aclosing(self._log.blocks(cursor.position, end, target.size)) as items:
             async for item in items:
                 self._add(draft, item, end)
@@ -126,8 +132,11 @@ class Scanner:
         if isinstance(item, Gap):
             draft.gaps.append(item)
             draft.hashes.extend([None] * len(item))
+            draft.whole = None
         else:
-            draft.hashes.extend(hash_leaves(item.data, item.starts, item.ends))
+            hashes = hash_leaves(item.data, item.starts, item.ends)
+            draft.hashes.extend(hashes)
+            draft.whole = draft.whole.extend(hashes) if draft.whole is not None else None
             self._keep_candidates(draft, item)
 
     def _keep_candidates(self, draft: _Draft, block: Block) -> None:
@@ -224,6 +233,7 @@ class Scanner:
         first = draft.candidates.pop(index, None)
         first_hash = draft.hashes[index - draft.begin] or b""
         draft.hashes[index - draft.begin] = proven.proof.leaf_hash
+        draft.whole = None
         again: Leaf | None = None
         async with aclosing(self._log.blocks(index, index + 1, target.size, fresh=True)) as items:
             async for item in items:

@@ -116,7 +116,7 @@ async def test_a_second_daemon_is_refused_by_name_until_the_first_ends(database_
         await Store.open(database_url, lock=True)
     assert "daemon" in refusal.value.cure
     async with await Store.open(database_url) as reader, reader.read() as tx:
-        assert await meta.get(tx, "schema") == "1"
+        assert await meta.get(tx, "schema") == str(schema.CODE)
     await first.close()
     second = await Store.open(database_url, lock=True)
     await second.close()

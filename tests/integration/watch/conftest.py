@@ -56,10 +56,11 @@ class Watch:
     ahead: timedelta = timedelta(0)
     watch_from: datetime = datetime(2020, 1, 1, tzinfo=UTC)
     only: str = ""
+    refreshed_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        tools = Tools(self.store, Prefilter(self.options.words), self.bench, self.policy, self.now)
-        self.fleet = Fleet(self.options, Opener(self.client), tools)
+        self.tools = Tools(self.store, Prefilter(self.options.words), self.bench, self.policy, self.now)
+        self.fleet = Fleet(self.options, Opener(self.client), self.tools)
 
     def restarted(self) -> Watch:
         return replace(self)
@@ -68,7 +69,7 @@ class Watch:
         return datetime.now(UTC) + self.ahead
 
     def bench(self) -> Bench:
-        return Bench(self.policy, trust_root.parse(self.world.trusted_root_json()), self.watch_from)
+        return Bench(self.policy, trust_root.parse(self.world.trusted_root_json()), self.watch_from, self.refreshed_at)
 
     async def poll(self) -> dict[str, Pass]:
         """One pass over every log (whose origin begins with `only`)."""

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from monitor.model.log import Gap
 from monitor.tlog.merkle import leaf_hash, tree_root
-from monitor.tlog.proofs import inclusion_proof
-from monitor.watch.gaps import missing_subtrees, siblings
+from monitor.tlog.proofs import inclusion_proof, inclusion_ranges
+from monitor.watch.gaps import missing_subtrees
 
 _LEAVES = [leaf_hash(b"%d" % i) for i in range(130)]
 
@@ -21,7 +21,7 @@ def _node(level: int, index: int) -> bytes:
 def test_each_hash_of_a_proof_is_the_root_of_the_range_named_for_it(place: tuple[int, int]) -> None:
     size, index = place
     proof = inclusion_proof(index, size, _node)
-    assert [tree_root(_LEAVES[begin:end]) for begin, end in siblings(index, size)] == list(proof)
+    assert [tree_root(_LEAVES[begin:end]) for begin, end in inclusion_ranges(index, size)] == list(proof)
 
 
 @given(
@@ -44,4 +44,4 @@ def test_the_sibling_of_a_missing_subtree_holds_a_leaf_that_is_there(size: int, 
         there = [i for i in range(beside_begin, beside_end) if not gaps[0].start <= i < gaps[0].end]
         if len(gaps[0]) < size:
             assert there
-            assert (begin, end) in siblings(there[0], size)
+            assert (begin, end) in inclusion_ranges(there[0], size)

@@ -26,8 +26,8 @@ async def test_every_shard_is_read_and_proven(watch_v1: Watch, world: World) -> 
 
     await watch_v1.poll()
 
-    assert 46 == (await watch_v1.cursor(first)).position
-    assert 34 == (await watch_v1.cursor(world.v1.origin())).position
+    assert (await watch_v1.cursor(first)).position == 46
+    assert (await watch_v1.cursor(world.v1.origin())).position == 34
     places = {(f.log, f.index, f.global_index) for f in await watch_v1.found() if f.rule == "branch-ref"}
     assert {(first, 45, 45), (world.v1.origin(), 33, 79)} == places
 
@@ -47,6 +47,24 @@ async def test_a_shard_that_appears_while_watched_is_followed_from_its_first_lea
     assert {0} == {f.index for f in await watch_v1.found() if f.rule == "branch-ref"}
 
 
+async def test_a_server_first_reached_after_watching_began_is_followed_from_its_tip_and_not_from_zero(
+    watch_v1: Watch, world: World
+) -> None:
+    watch_v1 = replace(watch_v1, options=WatchOptions(start="tip"))
+    world.noise(12, "v1")
+    world.v1.rotate()
+    world.noise(7, "v1")
+    await world.v1.stop()
+    assert await watch_v1.poll() == {}
+    assert list(watch_v1.fleet.unreached) == [world.v1.hostname]
+
+    await world.v1.start()
+    await watch_v1.poll()
+
+    assert [(await watch_v1.cursor(world.v1.origin(shard))).started_at for shard in world.v1.shards] == [12, 7]
+    assert watch_v1.fleet.unreached == {}
+
+
 async def test_following_from_the_tip_needs_one_proof_only(watch_v1: Watch, world: World) -> None:
     world.noise(77, "v1")
     watch_v1 = replace(watch_v1, options=WatchOptions(start="tip"))
@@ -55,7 +73,7 @@ async def test_following_from_the_tip_needs_one_proof_only(watch_v1: Watch, worl
     await watch_v1.poll()
 
     cursor = await watch_v1.cursor(world.v1.origin())
-    assert (86, 77) == (cursor.position, cursor.started_at)
+    assert (cursor.position, cursor.started_at) == (86, 77)
     assert world.v1.active.tree.root(86) == cursor.range.root()
 
 
@@ -100,7 +118,7 @@ async def test_a_missing_last_leaf_is_waited_for_and_told(watch_v1: Watch, world
     world.noise(11, "v1")
     await watch_v1.poll()
 
-    assert 32 == (await watch_v1.cursor(world.v1.origin())).position
+    assert (await watch_v1.cursor(world.v1.origin())).position == 32
     assert "entry-missing" in await watch_v1.rules()
 
 
@@ -110,8 +128,8 @@ async def test_an_altered_entry_is_log_rewritten(watch_v1: Watch, world: World) 
 
     await watch_v1.poll()
 
-    assert 40 == (await watch_v1.cursor(world.v1.origin())).position
-    assert [("log-rewritten", 13)] == [(f.rule, f.index) for f in await watch_v1.found()]
+    assert (await watch_v1.cursor(world.v1.origin())).position == 40
+    assert [(f.rule, f.index) for f in await watch_v1.found()] == [("log-rewritten", 13)]
 
 
 async def test_a_fork_of_the_active_shard_is_found(watch_v1: Watch, world: World) -> None:
@@ -122,24 +140,26 @@ async def test_a_fork_of_the_active_shard_is_found(watch_v1: Watch, world: World
 
     await watch_v1.poll()
 
-    assert ["log-forked"] == await watch_v1.rules()
+    assert await watch_v1.rules() == ["log-forked"]
 
 
-async def test_an_old_replica_that_cannot_prove_what_was_signed_since_is_told_at_its_deadline(watch_v1: Watch, world: World) -> None:
+async def test_an_old_replica_that_cannot_prove_what_was_signed_since_is_told_at_its_deadline(
+    watch_v1: Watch, world: World
+) -> None:
     world.noise(40, "v1")
     await watch_v1.poll()
     world.v1.serve_old(25)
 
     await watch_v1.poll()
-    assert [] == await watch_v1.found()
+    assert await watch_v1.found() == []
     watch_v1.ahead = timedelta(minutes=31)
     await watch_v1.poll()
 
-    assert ["consistency-unproven"] == await watch_v1.rules()
+    assert await watch_v1.rules() == ["consistency-unproven"]
 
     world.v1.tell_the_truth()
     await watch_v1.poll()
-    assert 40 == (await watch_v1.cursor(world.v1.origin())).position
+    assert (await watch_v1.cursor(world.v1.origin())).position == 40
 
 
 async def test_a_shard_that_disappears_from_the_list_is_told_and_still_followed(watch_v1: Watch, world: World) -> None:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from monitor.model.filters import Page
 from monitor.model.log import CheckpointSource, CheckpointStatus, StoredCheckpoint
-from monitor.store import logs
+from monitor.store import health, logs
 from monitor.testbed.ca import Claims
 from monitor.tlog.checkpoint import Checkpoint
 from monitor.watch.options import WatchOptions
@@ -54,7 +54,7 @@ async def test_following_from_the_tip_sees_what_comes_afterwards_only(watch: Wat
     world.noise(300)
     watch = replace(watch, options=WatchOptions(start="tip"))
     await watch.poll()
-    assert [] == await watch.found()
+    assert await watch.found() == []
 
     index = world.sign(claims=BRANCH)
     await watch.poll()
@@ -85,7 +85,7 @@ async def test_one_altered_byte_is_log_rewritten_and_what_follows_is_still_read(
     await watch.poll()
 
     found = await watch.found()
-    assert ["log-rewritten"] == [f.rule for f in found if f.index == 7]
+    assert [f.rule for f in found if f.index == 7] == ["log-rewritten"]
     assert ours in {f.index for f in found}
     assert world.v2.tree.root(world.v2.size) == (await watch.cursor(world.v2.origin)).range.root()
 
@@ -110,7 +110,7 @@ async def test_a_difference_that_is_gone_when_read_again_is_a_counted_retry(watc
 
     await watch.poll()
 
-    assert {"retries": 1} == await watch.counters(world.v2.origin)
+    assert await watch.counters(world.v2.origin) == {"retries": 1}
     assert {"branch-ref"} <= set(await watch.rules())
     assert "log-rewritten" not in await watch.rules()
 
@@ -134,7 +134,7 @@ async def test_a_missing_bundle_is_a_hole_and_is_filled_when_it_comes_back(watch
 
     assert {ours, later} == {f.index for f in await watch.found() if f.rule == "branch-ref"}
     async with watch.store.read() as tx:
-        assert [] == await logs.holes(tx, world.v2.origin, 1000)
+        assert await logs.holes(tx, world.v2.origin, 1000) == []
 
 
 async def test_an_unreadable_leaf_is_quarantined_and_passed(watch: Watch, world: World) -> None:
@@ -155,7 +155,7 @@ async def test_an_unknown_kind_is_quarantined_by_name(watch: Watch, world: World
     await watch.poll()
 
     (finding,) = await watch.found()
-    assert "entry-quarantined" == finding.rule
+    assert finding.rule == "entry-quarantined"
     assert "novelty" in finding.summary + "".join(fact.seen for fact in finding.facts)
 
 
@@ -167,7 +167,7 @@ async def test_another_root_at_the_same_size_is_a_fork_with_both_notes_kept(watc
     await watch.poll()
     await watch.poll()
 
-    assert ["log-forked"] == await watch.rules()
+    assert await watch.rules() == ["log-forked"]
     async with watch.store.read() as tx:
         (conflict,) = await logs.conflicts(tx, world.v2.origin, Page())
     notes = dict(conflict.conflict.evidence)
@@ -185,8 +185,8 @@ async def test_a_larger_checkpoint_of_another_history_is_a_fork_and_nothing_of_i
 
     await watch.poll()
 
-    assert ["log-forked"] == await watch.rules()
-    assert 50 == (await watch.cursor(world.v2.origin)).position
+    assert await watch.rules() == ["log-forked"]
+    assert (await watch.cursor(world.v2.origin)).position == 50
 
 
 async def test_a_smaller_checkpoint_of_another_history_is_a_fork(watch: Watch, world: World) -> None:
@@ -201,7 +201,7 @@ async def test_a_smaller_checkpoint_of_another_history_is_a_fork(watch: Watch, w
 
     await watch.poll()
 
-    assert ["log-forked"] == await watch.rules()
+    assert await watch.rules() == ["log-forked"]
 
 
 async def test_a_fork_that_no_proof_was_asked_for_is_found_while_scanning(watch: Watch, world: World) -> None:
@@ -221,8 +221,8 @@ async def test_a_fork_that_no_proof_was_asked_for_is_found_while_scanning(watch:
 
     await watch.poll()
 
-    assert ["log-forked"] == await watch.rules()
-    assert 140 == (await watch.cursor(world.v2.origin)).position
+    assert await watch.rules() == ["log-forked"]
+    assert (await watch.cursor(world.v2.origin)).position == 140
 
 
 async def test_an_old_checkpoint_is_an_old_replica_until_its_deadline(watch: Watch, world: World) -> None:
@@ -233,12 +233,12 @@ async def test_an_old_checkpoint_is_an_old_replica_until_its_deadline(watch: Wat
     world.v2.serve_old(50)
 
     await watch.poll()
-    assert [] == await watch.found()
+    assert await watch.found() == []
     watch.ahead = timedelta(minutes=31)
     await watch.poll()
 
-    assert ["log-rolled-back"] == await watch.rules()
-    assert 100 == (await watch.cursor(world.v2.origin)).position
+    assert await watch.rules() == ["log-rolled-back"]
+    assert (await watch.cursor(world.v2.origin)).position == 100
 
 
 async def test_a_key_that_is_not_in_the_trusted_root_is_log_key_unknown_after_its_deadline(
@@ -250,12 +250,12 @@ async def test_a_key_that_is_not_in_the_trusted_root_is_log_key_unknown_after_it
     world.noise(10)
 
     await watch.poll()
-    assert [] == await watch.found()
+    assert await watch.found() == []
     watch.ahead = timedelta(minutes=16)
     await watch.poll()
 
-    assert ["log-key-unknown"] == await watch.rules()
-    assert 10 == (await watch.cursor(world.v2.origin)).position
+    assert await watch.rules() == ["log-key-unknown"]
+    assert (await watch.cursor(world.v2.origin)).position == 10
 
 
 async def test_a_bad_signature_under_the_logs_own_key_is_checkpoint_invalid_at_once(watch: Watch, world: World) -> None:
@@ -267,8 +267,8 @@ async def test_a_bad_signature_under_the_logs_own_key_is_checkpoint_invalid_at_o
     await watch.poll()
     await watch.poll()
 
-    assert ["checkpoint-invalid"] == await watch.rules()
-    assert 10 == (await watch.cursor(world.v2.origin)).position
+    assert await watch.rules() == ["checkpoint-invalid"]
+    assert (await watch.cursor(world.v2.origin)).position == 10
 
 
 @pytest.mark.parametrize("trouble", ["html", "429", "500", "empty", "dropped", "down"])
@@ -292,13 +292,13 @@ async def test_a_log_out_of_reach_is_retried_quietly_until_its_deadline(
             await world.v2.stop()
 
     await watch.poll()
-    assert [] == await watch.found()
+    assert await watch.found() == []
     watch.ahead = timedelta(minutes=16)
     await watch.poll()
 
     (finding,) = await watch.found()
-    assert "log-unreachable" == finding.rule
-    assert 10 == (await watch.cursor(world.v2.origin)).position
+    assert finding.rule == "log-unreachable"
+    assert (await watch.cursor(world.v2.origin)).position == 10
 
 
 async def test_trouble_in_the_middle_of_a_pass_keeps_what_was_proven_and_goes_on_afterwards(
@@ -326,7 +326,7 @@ async def test_tiles_that_do_not_lead_to_the_signed_root_move_nothing(watch: Wat
     watch.ahead = timedelta(minutes=31)
     await watch.poll()
 
-    assert 300 == (await watch.cursor(world.v2.origin)).position
+    assert (await watch.cursor(world.v2.origin)).position == 300
     assert "consistency-unproven" in await watch.rules()
 
 
@@ -357,3 +357,21 @@ async def test_after_a_rotation_the_old_log_is_read_to_its_end_and_the_new_one_f
 
     places = {(f.log, f.index) for f in await watch.found() if f.rule == "branch-ref"}
     assert {(old.origin, last), (world.v2.origin, first)} == places
+
+
+async def test_a_trouble_that_is_over_recovers_though_the_log_no_longer_grows(watch: Watch, world: World) -> None:
+    world.noise(300)
+    await watch.poll()
+    world.noise(300)
+    world.v2.alter_tile(0, 1, bytes(32 * 256))
+    await watch.poll()
+    world.v2.tell_the_truth()
+
+    await watch.poll()
+    await watch.poll()
+    watch.ahead = timedelta(minutes=31)
+
+    assert await watch.rules() == []
+    async with watch.store.read() as tx:
+        unproven = [c for c in await health.conditions(tx) if c.rule == "consistency-unproven" and c.failing_since]
+    assert [c.good_passes for c in unproven] == [2]

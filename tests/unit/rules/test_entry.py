@@ -149,6 +149,7 @@ class TestAccepted:
 
     def test_the_worst_answer_is_the_worst_for_us(self) -> None:
         assert published.worst([Accepted.NO, None, Accepted.IF_TIMESTAMPED, Accepted.YES]) is Accepted.YES
+        assert published.worst([Accepted.IF_TIMESTAMPED, None]) is Accepted.IF_TIMESTAMPED
         assert published.worst([Accepted.NO, None]) is None
         assert published.worst([Accepted.NO]) is Accepted.NO
         assert published.worst([]) is None

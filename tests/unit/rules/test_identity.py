@@ -195,6 +195,11 @@ def test_ids_that_are_not_pinned_are_not_compared_and_the_finding_says_so(make: 
     assert any(each.name == "not checked" and "repository_id" in each.seen for each in found[0].facts)
 
 
+@pytest.mark.parametrize("number", [15, 17])
+def test_an_absent_id_is_foreign_even_where_none_is_pinned(make: Make, number: int) -> None:
+    assert set(make.rules(claims=make.claims(change={number: None}), policy=Policy())) == {"foreign-repository"}
+
+
 @pytest.mark.parametrize("visibility", ["private", None])
 def test_the_visibility_is_the_settings_word_and_none_asks_for_nothing(make: Make, visibility: str | None) -> None:
     claims = make.claims(change={22: "private"})

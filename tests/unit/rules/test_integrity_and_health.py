@@ -48,6 +48,12 @@ def test_integrity_can_be_raised_by_policy() -> None:
     assert integrity.conflict(Conflict(ConflictKind.ROLLED_BACK, LOG, "1", ""), policy).severity is Severity.CRITICAL
 
 
+def test_integrity_is_never_lowered_not_even_a_graver_variant() -> None:
+    policy = Policy(severities={"entry-quarantined": Severity.LOW})
+    leaf = QuarantinedLeaf(LOG, 3, b"\x02" * 32, "not JSON", b"", ours=True)
+    assert integrity.quarantined(leaf, policy).severity is Severity.MEDIUM
+
+
 def condition(rule: str, failing: timedelta | None, *, good: int = 0, failed: bool = True) -> Condition:
     since = NOW - failing if failing is not None else None
     return Condition(

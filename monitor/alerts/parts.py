@@ -1,0 +1,128 @@
+"""The pieces that messages are put together from: times, places, answers, facts told once. Pure; raw strings in, raw strings out."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from monitor.alerts.message import Link
+from monitor.model.finding import Accepted, Fact
+from monitor.model.text import rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from monitor.alerts.message import Item
+    from monitor.model.finding import Finding
+
+ANSWERS = {
+    Accepted.YES: "YES. The published cosign verify command accepts this signature.",
+    Accepted.IF_TIMESTAMPED: "YES, if it was timestamped within the certificate's ten minutes, as cosign does by default.",
+    Accepted.NO: "NO. The published cosign verify command refuses it.",
+}
+_ANSWER_RANK = (Accepted.NO, Accepted.IF_TIMESTAMPED, Accepted.YES)
+_PUBLIC_SEARCH = "rekor.sigstore.dev"
+_TOLD_ELSEWHERE = frozenset({"log", "index", "source"})
+_MAX_FACTS = 10
+_MAX_PLACES = 5
+_UNITS = (
+    (timedelta(days=1), "d"),
+    (timedelta(hours=1), "h"),
+    (timedelta(minutes=1), "min"),
+    (timedelta(seconds=1), "s"),
+)
+
+
+def number(count: int, one: str, many: str = "") -> str:
+    """`1 entry`, `2 entries`."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def duration(length: timedelta) -> str:
+    """A length of time in its two largest units: `1 d 3 h`, `42 s`."""
+    shown: list[str] = []
+    for unit, name in _UNITS:
+        count = length // unit
+        length -= count * unit
+        if count and len(shown) < 2:  # noqa: PLR2004 - two units, as documented
+            shown.append(f"{count} {name}")
+        elif shown:
+            break
+    return " ".join(shown) or "0 s"
+
+
+def source(finding: Finding) -> str:
+    """What an operational or integrity finding is about: a log, or the source named in its subject."""
+    if finding.event is not None:
+        return ""
+    named = finding.subject.removeprefix(f"source:{finding.rule}:")
+    if named != finding.subject:
+        return named.rpartition("@")[0] or named
+    return finding.log or ""
+
+
+def worst_answer(findings: tuple[Finding, ...]) -> Accepted | None:
+    """The answer that is worst for customers; None when no finding is about a signature."""
+    answers = [f.accepted for f in findings if f.accepted is not None]
+    return max(answers, key=_ANSWER_RANK.index) if answers else None
+
+
+def refused(answer: Accepted) -> bool:
+    """Whether customers are safe from the signature itself."""
+    return answer is Accepted.NO
+
+
+def distinct_facts(findings: tuple[Finding, ...]) -> tuple[Fact, ...]:
+    """The facts of all findings, what has an expectation first; what several places say alike is told once.
+
+    Log and index are left out: they are told with the time and place.
+    """
+    facts = list(dict.fromkeys(fact for f in findings for fact in f.facts if fact.name not in _TOLD_ELSEWHERE))
+    places: dict[tuple[str, str], list[str]] = {}
+    for fact in facts:
+        if fact.expected:
+            names = places.setdefault((fact.seen, fact.expected), [])
+            names += [] if fact.name in names else [fact.name]
+    wanted = [
+        Fact(names[0] if len(names) == 1 else f"{names[0]} and {number(len(names) - 1, 'other place')}", seen, expected)
+        for (seen, expected), names in places.items()
+    ]
+    return (*wanted, *(fact for fact in facts if not fact.expected and fact.seen))[:_MAX_FACTS]
+
+
+def when_and_where(findings: tuple[Finding, ...], told_at: datetime) -> Iterator[Item]:
+    """Each signature once: when it was made, how long until this alert, and its places in the logs."""
+    acts: dict[str, list[Finding]] = {}
+    for finding in findings:
+        acts.setdefault(finding.event or f"{finding.log}:{finding.index}", []).append(finding)
+    for act in list(acts.values())[:_MAX_PLACES]:
+        yield from _act(act, told_at)
+    if len(acts) > _MAX_PLACES:
+        yield Fact("and", number(len(acts) - _MAX_PLACES, "more signature"))
+
+
+def _act(act: list[Finding], told_at: datetime) -> Iterator[Item]:
+    first = act[0]
+    if first.digest and not any(fact.seen == first.digest for f in act for fact in f.facts):
+        yield Fact("logged hash", first.digest)
+    if first.identity:
+        yield Fact("identity", first.identity)
+    if first.signed_at is not None:
+        late = duration(max(told_at - first.signed_at, timedelta(0)))
+        yield Fact("signed", f"{rfc3339(first.signed_at)}, told {late} later")
+    for place in list({(f.log, f.index): f for f in act if f.log}.values())[:_MAX_PLACES]:
+        yield from _place(place)
+
+
+def _place(finding: Finding) -> Iterator[Item]:
+    log = finding.log or ""
+    if finding.index is None:
+        yield Fact("log", log)
+        return
+    elsewhere = f" (global {finding.global_index})" if finding.global_index is not None else ""
+    yield Fact("log", f"{log}, index {finding.index}{elsewhere}")
+    if finding.uuid is not None:
+        yield Fact("UUID", finding.uuid)
+        if finding.global_index is not None and log.startswith(_PUBLIC_SEARCH):
+            yield Link("Public search", f"https://search.sigstore.dev/?logIndex={finding.global_index}")

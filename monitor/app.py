@@ -1,0 +1,239 @@
+"""Opens and closes the rooms, and is the one place where a class meets a port.
+
+What the daemon does again and again stands here as passes, each bounded and each repeatable.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
+
+import structlog
+from rich.console import Console
+
+from monitor.alerts import handling, incidents, outbox
+from monitor.alerts.sinks.register import open_sinks, routes
+from monitor.entries.prefilter import Prefilter
+from monitor.errors import TrustRootError
+from monitor.fetch import Client
+from monitor.judge import operational
+from monitor.judge.intake import Bench
+from monitor.model.release import Authority
+from monitor.model.text import parse_rfc3339, rfc3339
+from monitor.rekor.v1 import RekorV1
+from monitor.rekor.v2 import RekorV2
+from monitor.releases import ledger
+from monitor.store import deliveries, health, meta
+from monitor.store.engine import Store
+from monitor.trust.source import RootSource
+from monitor.watch.fleet import Fleet
+from monitor.watch.follow import Tools
+from monitor.watch.resettle import resettle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from monitor.config import Settings
+    from monitor.model.log import FollowedLog
+    from monitor.trust.root import TrustRoot
+    from monitor.watch.follow import Follower, Pass
+    from monitor.watch.options import WatchOptions
+    from monitor.watch.ports import Log
+
+_log = structlog.get_logger(__name__)
+_WATCH_FROM = "watch-from"
+_ROOT = "trust-root-stale"
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class LogReport:
+    """What one pass over one log came to."""
+
+    log: FollowedLog
+    passed: Pass
+
+
+@dataclass(frozen=True, slots=True)
+class PollReport:
+    """What one pass over everything came to. `unreached` are servers of which not even the list of logs could be had, and why."""
+
+    logs: tuple[LogReport, ...]
+    new_findings: int
+    unreached: tuple[tuple[str, str], ...]
+    undelivered: int = 0
+
+
+class _Opener:
+    """Opens logs with the clients that speak their protocols."""
+
+    def __init__(self, client: Client, options: WatchOptions) -> None:
+        self._client = client
+        self._options = options
+
+    def v1(self, url: str) -> RekorV1:
+        options = self._options
+        return RekorV1(
+            url, self._client, in_flight=options.v1_in_flight, requests_per_second=options.v1_requests_per_second
+        )
+
+    def v2(self, origin: str, url: str) -> Log:
+        return RekorV2(origin, url, self._client, in_flight=self._options.v2_in_flight)
+
+
+class App:
+    """The rooms, opened. Use `async with App(settings) as app`; `lead` claims the database for a daemon.
+
+    Without Slack, alerts are printed on `console`, by default standard output.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        lead: bool = False,
+        clock: Callable[[], datetime] = utc_now,
+        console: Console | None = None,
+    ) -> None:
+        self.settings = settings
+        self._lead = lead
+        self._clock = clock
+        self._console = console or Console()
+        self._stack = AsyncExitStack()
+        self._root: TrustRoot | None = None
+        self._refreshed_at: datetime | None = None
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            settings = self.settings
+            self.store = await Store.open(settings.database, lock=self._lead)
+            stack.push_async_callback(self.store.close)
+            self.client = await stack.enter_async_context(Client(settings.fetch))
+            self.sinks = open_sinks(settings.slack, self._console)
+            self._alerts = replace(settings.alerts, routes=routes(self.sinks))
+            self._roots = RootSource(settings.trust)
+            self._watch_from = await self._first_start()
+            prefilter = Prefilter(settings.watch.words, settings.contributor_keys)
+            self.tools = Tools(
+                self.store,
+                prefilter,
+                self._bench,
+                settings.policy,
+                self._clock,
+                settings.watch.pass_time.total_seconds(),
+            )
+            self.fleet = Fleet(settings.watch, _Opener(self.client, settings.watch), self.tools)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _first_start(self) -> datetime:
+        """The moment before which signatures are history: set once, kept for ever."""
+        async with self.store.write() as tx:
+            kept = await meta.set_once(tx, _WATCH_FROM, rfc3339(self._clock()))
+        return parse_rfc3339(kept)
+
+    def _bench(self) -> Bench:
+        if self._root is None:
+            raise TrustRootError("nothing can be judged before there is a trust root", cure="see `config check`")
+        return Bench(self.settings.policy, self._root, self._watch_from, self._refreshed_at)
+
+    async def refresh_root(self) -> TrustRoot:
+        """The trust root anew; the last good one stays in force when it cannot be had. TrustRootError when there was none ever."""
+        try:
+            if self._root is None:
+                self._root = await self._roots.load()
+            fresh = await self._roots.refresh()
+        except TrustRootError as problem:
+            await self._report_root(str(problem))
+            if self._root is None:
+                raise
+            return self._root
+        if fresh.skipped and self._refreshed_at is None:
+            _log.warning("parts of the trust root are not understood", skipped=fresh.skipped)
+        self._root, self._refreshed_at = fresh, self._clock()
+        await self._report_root(None)
+        return self._root
+
+    async def _report_root(self, error: str | None) -> None:
+        async with self.store.write() as tx:
+            await health.report(tx, _ROOT, "trust-root", self._clock(), error)
+
+    async def expect_configured(self) -> None:
+        """Take in the digests and release files that the settings name."""
+        policy = self.settings.policy
+        for file in self.settings.expected:
+            await ledger.import_releases(
+                self.store,
+                file,
+                policy,
+                authority=Authority.APPROVED,
+                author="settings",
+                reason=file.name,
+                now=self._clock(),
+            )
+        await ledger.predict_again(self.store, policy, self._clock())
+
+    async def muster(self) -> list[Follower]:
+        """The followers of every log known now."""
+        return await self.fleet.muster(self._root or await self.refresh_root())
+
+    async def settle(self, stopping: Callable[[], bool]) -> int:
+        """Judge again what is due; how many findings are new. Without a trust root there is nothing to judge by."""
+        if self._root is None:
+            return 0
+        return (await resettle(self.tools, stopping)).findings
+
+    async def review(self) -> int:
+        """Make findings of our own health, and tell what recovered; how many findings are new."""
+        async with self.store.write() as tx:
+            new, recovered = await operational.review(tx, self.settings.policy, self._clock())
+        for condition in recovered:
+            await handling.recover(self.store, condition.rule, condition.source, self._alerts, self._clock())
+            async with self.store.write() as tx:
+                await health.recovered(tx, condition.rule, condition.source)
+        await handling.close_explained(self.store, self._clock())
+        return new
+
+    async def tell(self) -> int:
+        """Make incidents of findings and deliver what is due; how many deliveries were attempted."""
+        await incidents.gather(self.store, self._alerts, self._clock())
+        return await outbox.deliver(self.store, self.sinks, self._alerts, self._clock())
+
+    async def poll(self, stopping: Callable[[], bool] = lambda: False) -> PollReport:
+        """One pass over everything: every log to its newest checkpoint, then judge, review and tell."""
+        await self.refresh_root()
+        await self.expect_configured()
+        reports = []
+        for follower in await self.muster():
+            passed = await follower.run_pass(stopping)
+            while passed.behind and passed.error is None and passed.leaves and not stopping():
+                again = await follower.run_pass(stopping)
+                passed = replace(
+                    again,
+                    leaves=passed.leaves + again.leaves,
+                    entries=passed.entries + again.entries,
+                    findings=passed.findings + again.findings,
+                )
+                if not again.leaves:
+                    break
+            reports.append(LogReport(follower.followed, passed))
+        settled = await self.settle(stopping)
+        reviewed = await self.review()
+        while await self.tell():
+            pass
+        found = settled + reviewed + sum(report.passed.findings for report in reports)
+        async with self.store.read() as tx:
+            undelivered = sum([await deliveries.waiting(tx, sink.name) for sink in self.sinks])
+        return PollReport(tuple(reports), found, tuple(self.fleet.unreached.items()), undelivered)

@@ -1,0 +1,82 @@
+"""The command line: one file a command group, typer's functions thin. Rooms are imported when a command runs, so `--help` stays quick."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer reads it at run time
+from typing import Annotated
+
+import typer
+
+from monitor.cli import (
+    configuration,
+    db,
+    demo,
+    entries,
+    findings,
+    incidents,
+    logs,
+    notify,
+    releases,
+    run,
+    timeline,
+    watching,
+)
+
+app = typer.Typer(
+    name="trustacks-monitor",
+    help="Follows the Sigstore transparency logs and alerts when TruStacks' signing identity signs what it should not.",
+    epilog=run.EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(watching.run_)
+app.command("poll")(watching.poll)
+app.command("status")(logs.status)
+app.add_typer(entries.app, name="entries")
+app.add_typer(findings.app, name="findings")
+app.add_typer(incidents.app, name="incidents")
+app.command("timeline")(timeline.timeline)
+app.add_typer(logs.app, name="logs")
+app.add_typer(releases.app, name="releases")
+app.add_typer(notify.app, name="notify")
+app.add_typer(configuration.app, name="config")
+app.add_typer(db.app, name="db")
+app.command("demo")(demo.demo)
+
+
+def _version(*, wanted: bool) -> None:
+    if wanted:
+        from importlib import metadata  # noqa: PLC0415 - late: it reads the installation
+
+        try:
+            typer.echo(f"trustacks-monitor {metadata.version('trustacks-monitor')}")
+        except metadata.PackageNotFoundError:
+            typer.echo("trustacks-monitor, not installed: run from a checkout")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            help="The settings file; else TRUSTACKS_MONITOR_CONFIG, else /etc/trustacks-monitor/config.toml.",
+        ),
+    ] = None,
+    *,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log more, to standard error.")] = False,
+    version: Annotated[  # noqa: ARG001 - its callback does it
+        bool, typer.Option("--version", help="Print the version and end.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    context.obj = run.Globals(config, verbose)
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    app()

@@ -1,0 +1,73 @@
+"""`config`: what the settings are understood to say, and what is lost by what they leave out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from monitor.cli import output, run
+from monitor.model.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from monitor.config import Settings
+
+app = typer.Typer(help="The settings.", no_args_is_help=True)
+
+
+@app.command("check")
+@run.command
+async def check(context: typer.Context) -> None:
+    """Read the settings, say what was understood (no secret is shown) and what is not set, and what that costs."""
+    from rich.console import Console  # noqa: PLC0415 - late, as everything that `--help` can do without
+
+    from monitor.alerts.sinks import register  # noqa: PLC0415
+    from monitor.history import coverage  # noqa: PLC0415
+
+    settings = run.settings(context)
+    output.record(list(_understood(settings)))
+    sinks = register.open_sinks(settings.slack, Console())
+    typer.echo(f"\nalerts go to: {', '.join(sink.name for sink in sinks)}")
+    for said in register.shortcomings(sinks):
+        typer.echo(f"    {visible(said)}")
+    ignored = [log.origin for log in settings.watch.logs if log.ignore]
+    notes = list(coverage.unchecked(settings.policy, digests=bool(settings.expected), ignored=ignored))
+    if not settings.alerts.security_contact:
+        notes.append("no security contact is set: messages cannot say whom to call")
+    for note in notes:
+        typer.echo(f"not set: {visible(note)}")
+
+
+def _understood(settings: Settings) -> Iterator[tuple[str, object]]:
+    from monitor.alerts.parts import duration  # noqa: PLC0415
+
+    policy, watch = settings.policy, settings.watch
+    yield "settings", str(settings.file) if settings.file else "none: TruStacks' own, built in"
+    yield "state", str(settings.state_dir)
+    yield "database", settings.database_name
+    yield "trust root", settings.trust.source
+    for workflow, artifacts in policy.workflows.items():
+        yield "signs", f"{policy.identity(workflow)}: {', '.join(artifacts)}"
+        yield "customers verify", policy.published_pattern.replace("{workflow}", workflow)
+    yield "issuer", policy.issuer
+    yield "repository id", policy.repository_id
+    yield "owner id", policy.owner_id
+    yield "contributor keys", sorted(policy.contributor_keys)
+    for known in policy.known:
+        yield "lawful besides", f"{known.workflow} at {known.refs}: {known.reason} ({known.owner})"
+    for file in settings.expected:
+        yield "releases", f"{file.name}: {', '.join(each.version for each in file.releases)}"
+    yield "grace", duration(policy.grace)
+    yield "names looked for", list(watch.words)
+    yield "logs begin at", str(watch.start)
+    yield "asked every", f"{watch.poll_interval.total_seconds():g} s; ended logs every {duration(watch.ended_interval)}"
+    yield "Rekor v1", f"read complete, at most {watch.v1_requests_per_second:g} requests a second (ten entries each)"
+    for log in watch.logs:
+        given = {name: getattr(log, name) for name in ("read_url", "mode", "start", "protocol")}
+        said = [f"{name} {value}" for name, value in given.items() if value is not None]
+        yield "log", f"{log.origin}: {'not followed' if log.ignore else ', '.join(said)}"
+    yield "Slack channel", settings.slack.channel
+    yield "critical calls", settings.slack.mention
+    yield "security contact", settings.alerts.security_contact

@@ -1,0 +1,82 @@
+"""`logs` and `status`: which logs are followed, how far each is proven, and what would not be seen."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import typer
+
+from monitor.cli import output, run
+from monitor.cli.options import FormatOption  # noqa: TC001 - typer reads it at run time
+from monitor.cli.output import Format
+from monitor.model.text import rfc3339, visible
+
+if TYPE_CHECKING:
+    from monitor.config import Settings
+    from monitor.history.coverage import LogRow, Patience
+    from monitor.store.engine import Tx
+
+app = typer.Typer(help="The logs that are followed.", no_args_is_help=True)
+_COLUMNS = ("log", "protocol", "mode", "state", "protected", "start", "position", "behind", "asked_at")
+
+
+@app.command("list")
+@run.command
+async def list_(context: typer.Context, form: FormatOption = Format.TABLE) -> None:
+    """List every log with how far it is proven and what of it would not be seen."""
+    from monitor.history import coverage  # noqa: PLC0415 - late: `--help` does without the store
+
+    settings = run.settings(context)
+    async with run.stored(settings) as store, store.read() as tx:
+        rows = await coverage.statement(tx, _patience(settings), datetime.now(UTC))
+    output.write(rows, coverage.LogRow, form, columns=_COLUMNS)
+
+
+@run.command
+async def status(context: typer.Context) -> int:
+    """Say what is watched and what is not, a line a log. Exit status 0 when all of it is protected, 5 when not."""
+    from monitor.history import coverage  # noqa: PLC0415 - late: `--help` does without the store
+
+    settings = run.settings(context)
+    now, patience = datetime.now(UTC), _patience(settings)
+    async with run.stored(settings) as store, store.read() as tx:
+        rows = await coverage.statement(tx, patience, now)
+        troubles = await coverage.troubles(tx, patience, now)
+        notes = await unchecked(settings, tx)
+    for row in rows:
+        typer.echo(_line(row))
+        for gap in row.gaps:
+            typer.echo(f"    not seen: {visible(gap)}")
+    if not rows:
+        typer.echo("no log is followed yet: start the monitor (`run`), or `poll` once")
+    for trouble in troubles:
+        typer.echo(f"trouble: {visible(trouble)}")
+    for note in notes:
+        typer.echo(f"not checked: {visible(note)}")
+    protected = rows and not troubles and all(row.protected for row in rows)
+    return run.Exit.CLEAN if protected else run.Exit.OPERATIONAL
+
+
+def _line(row: LogRow) -> str:
+    standing = "protected" if row.protected else "NOT PROTECTED"
+    since = f" since {rfc3339(row.since.replace(microsecond=0))} (from leaf {row.start})" if row.since else ""
+    behind = "" if row.behind is None else f", {row.behind} leaves behind" if row.behind else ", up to date"
+    proven = "" if row.position is None else f", proven to {row.position}"
+    return f"{visible(row.log)}: {row.mode}, {row.state}: {standing}{since}{proven}{behind}"
+
+
+def _patience(settings: Settings) -> Patience:
+    from monitor.history.coverage import Patience  # noqa: PLC0415
+
+    return Patience(settings.watch.poll_interval, settings.watch.ended_interval, settings.policy.deadline)
+
+
+async def unchecked(settings: Settings, tx: Tx) -> list[str]:
+    """What these settings, and what is known of releases, leave unchecked, in sentences."""
+    from monitor.history import coverage  # noqa: PLC0415
+    from monitor.store import releases  # noqa: PLC0415
+
+    known = (await releases.expectations(tx, None)).sources or bool(settings.expected)
+    ignored = [log.origin for log in settings.watch.logs if log.ignore]
+    return list(coverage.unchecked(settings.policy, digests=known, ignored=ignored))

@@ -1,0 +1,97 @@
+"""`run` and `poll`: watch for good, or for one pass that says by its exit status what it found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from monitor.cli import logs, run
+from monitor.model.filters import IncidentFilter, Page
+from monitor.model.finding import Category
+from monitor.model.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from monitor.app import PollReport
+    from monitor.model.incident import Incident
+    from monitor.store.engine import Store
+
+_PAGE = 500
+_FINDINGS = frozenset({Category.IDENTITY, Category.DIGEST, Category.RELEASE})
+
+
+@run.command
+async def run_(context: typer.Context) -> None:
+    """Watch: follow every log, judge, keep and tell, until stopped by SIGTERM or Ctrl-C."""
+    async with run.opened(context, lead=True) as app:
+        from monitor.alerts.sinks.register import shortcomings  # noqa: PLC0415 - late: `--help` does without it
+
+        for said in shortcomings(app.sinks):
+            typer.echo(said, err=True)
+        await run.serve(app)
+
+
+@run.command
+async def poll(context: typer.Context) -> int:
+    """Read every log once to its newest checkpoint, judge, tell, and end. The exit status speaks of all open incidents.
+
+    4: one of them is about a log's integrity; 3: about an identity, a digest or a release; 5: something else is open, or
+    this pass could not read or tell everything. Acknowledged and resolved incidents do not count.
+    """
+    async with run.opened(context, lead=True) as app:
+        report = await app.poll()
+        incidents = await _open(app.store)
+        async with app.store.read() as tx:
+            notes = await logs.unchecked(app.settings, tx)
+    _print(report, incidents, notes)
+    return status(report, incidents)
+
+
+def status(report: PollReport, incidents: Iterable[Incident]) -> int:
+    """The exit status of a pass: the gravest of what is open and what went wrong."""
+    categories = {incident.category for incident in incidents}
+    if Category.INTEGRITY in categories:
+        return run.Exit.INTEGRITY
+    if categories & _FINDINGS:
+        return run.Exit.FINDINGS
+    unread = report.unreached or not report.logs or any(each.passed.error for each in report.logs)
+    if categories or report.undelivered or unread:
+        return run.Exit.OPERATIONAL
+    return run.Exit.CLEAN
+
+
+async def _open(store: Store) -> list[Incident]:
+    from monitor.store import incidents  # noqa: PLC0415
+
+    found: list[Incident] = []
+    async with store.read() as tx:
+        while more := await incidents.list_incidents(
+            tx, IncidentFilter(state="open"), Page(_PAGE, found[-1].id if found else None)
+        ):
+            found += more
+    return found
+
+
+def _print(report: PollReport, incidents: list[Incident], notes: list[str]) -> None:
+    for each in report.logs:
+        passed = each.passed
+        behind = f", {passed.behind} behind" if passed.behind else ""
+        typer.echo(
+            f"{visible(each.log.origin)}: read {passed.leaves} leaves, {passed.entries} ours; "
+            f"proven to {passed.position} of {passed.size}{behind}"
+        )
+        if passed.error:
+            typer.echo(f"    not read: {visible(passed.error)}")
+    for host, error in report.unreached:
+        typer.echo(f"{visible(host)}: its list of logs could not be read\n    not read: {visible(error)}")
+    if not report.logs:
+        typer.echo("no log could be followed")
+    typer.echo(f"{report.new_findings} new findings, {len(incidents)} open incidents")
+    for incident in incidents:
+        typer.echo(f"    #{incident.id} {incident.severity} {incident.category}: {visible(incident.title)}")
+    if report.undelivered:
+        typer.echo(f"{report.undelivered} messages are not delivered yet")
+    for note in notes:
+        typer.echo(f"not checked: {visible(note)}")

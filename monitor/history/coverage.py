@@ -1,0 +1,175 @@
+"""What is watched, log by log, and what is not: a list without rows is evidence only beside this statement.
+
+It reports what the store says and how old that is. "Not asked lately" is never shown as protected (P6).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from monitor.model.filters import Page
+from monitor.model.log import CheckpointStatus, LogState
+from monitor.model.text import rfc3339
+from monitor.store import health, logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime, timedelta
+
+    from monitor.model.health import Condition
+    from monitor.model.log import Coverage, Cursor, FollowedLog, Hole, Mode, Protocol, StoredCheckpoint
+    from monitor.rules.policy import Policy
+    from monitor.store.engine import Tx
+
+_ASKED = "log-unreachable"
+_LOG = "log:"
+"""How the sources of `health` begin that are logs."""
+_MOST = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """One log, and how far it is watched.
+
+    `start` is the first index that is watched and `since` when that began; every leaf of [start, position) is proven under a
+    signed root, holes aside. `behind` counts leaves that are signed and not read yet; `asked_at` is when the log last answered.
+    `gaps` says in sentences what would not be seen; `protected` says that this is at most what was just signed.
+    """
+
+    log: str
+    protocol: Protocol
+    mode: Mode
+    state: LogState
+    protected: bool
+    since: datetime | None
+    start: int | None
+    position: int | None
+    size: int | None
+    behind: int | None
+    asked_at: datetime | None
+    holes: int
+    quarantined: int
+    unrelated: int
+    retries: int
+    contradictions: int
+    gaps: tuple[str, ...]
+    url: str
+    tree_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often a log is asked, by whether it still grows, and by rule how long trouble may last before it counts."""
+
+    active: timedelta
+    ended: timedelta
+    deadline: Callable[[str], timedelta]
+
+
+async def statement(tx: Tx, patience: Patience, now: datetime) -> list[LogRow]:
+    """One row a log, in the order of their origins."""
+    conditions = await health.conditions(tx)
+    return [await _row(tx, log, conditions, patience, now) for log in await logs.every(tx)]
+
+
+async def troubles(tx: Tx, patience: Patience, now: datetime) -> list[str]:
+    """What fails beside the logs themselves, in sentences: trust root, delivery, shard lists, our own loops."""
+    others = [each for each in await health.conditions(tx) if not each.source.startswith(_LOG)]
+    return [f"{each.source}: {said}" for each in others for said in _failing([each], patience, now)]
+
+
+def unchecked(policy: Policy, *, digests: bool, ignored: Iterable[str]) -> Iterator[str]:
+    """What the settings leave unchecked, in sentences. `digests`: something says which digests releases may carry."""
+    if policy.repository_id is None or policy.owner_id is None:
+        yield "repository and owner ids are not set: foreign-repository judges names only"
+    if not policy.contributor_keys:
+        yield "no contributor-flow key is set: contributor-key never fires"
+    if not digests:
+        yield "no release's digests are known (`releases import`, or [[release]] in the settings): the digest rules never fire"
+    for origin in ignored:
+        yield f"{origin} is not followed: the settings say so"
+
+
+async def _row(tx: Tx, log: FollowedLog, conditions: Sequence[Condition], patience: Patience, now: datetime) -> LogRow:
+    origin = log.origin
+    cursor = await logs.cursor(tx, origin)
+    newest = await _newest(tx, origin)
+    first = await logs.list_checkpoints(tx, origin, Page(limit=1))
+    holes = await logs.holes(tx, origin, _MOST)
+    conflicts = await logs.conflicts(tx, origin, Page(limit=_MOST))
+    counters = await logs.counters(tx, origin)
+    mine = [each for each in conditions if each.source == f"{_LOG}{origin}"]
+    asked = max((each.last_success for each in mine if each.rule == _ASKED and each.last_success), default=None)
+    size = newest.size if newest else None
+    behind = max(0, (size or 0) - cursor.position) if cursor else None
+    gaps = (
+        *_unwatched(cursor, await logs.coverage(tx, origin)),
+        *_missing(holes),
+        *([f"the log contradicts itself ({len(conflicts)}): nothing past that is proven"] if conflicts else []),
+        *_stale(log, asked, patience, now),
+        *_failing(mine, patience, now),
+    )
+    return LogRow(
+        log=origin,
+        protocol=log.protocol,
+        mode=log.mode,
+        state=log.state,
+        protected=not gaps,
+        since=first[0].checkpoint.first_seen if first and cursor else None,
+        start=cursor.started_at if cursor else None,
+        position=cursor.position if cursor else None,
+        size=size,
+        behind=behind,
+        asked_at=asked,
+        holes=sum(hole.end - hole.begin for hole in holes),
+        quarantined=counters.get("quarantined", 0),
+        unrelated=counters.get("unrelated", 0),
+        retries=counters.get("retries", 0),
+        contradictions=len(conflicts),
+        gaps=(*gaps, *([f"the newest {behind} leaves are signed and not read yet"] if behind else [])),
+        url=log.url,
+        tree_id=log.tree_id,
+    )
+
+
+async def _newest(tx: Tx, origin: str) -> StoredCheckpoint | None:
+    """The greatest checkpoint that does not conflict, proven consistent or not yet."""
+    consistent = await logs.newest(tx, origin)
+    seen = await logs.with_status(tx, origin, CheckpointStatus.SEEN, _MOST)
+    return max((each for each in (consistent, *seen) if each), key=lambda each: each.size, default=None)
+
+
+def _unwatched(cursor: Cursor | None, covered: Iterable[Coverage]) -> Iterator[str]:
+    if cursor is None:
+        yield "nothing of it was read yet"
+        return
+    at = cursor.started_at
+    for part in sorted(covered, key=lambda each: each.begin):
+        if part.begin > at:
+            yield f"leaves {at} to {part.begin - 1} were not read"
+        at = max(at, part.end)
+
+
+def _missing(holes: Sequence[Hole]) -> Iterator[str]:
+    for hole in holes[:5]:
+        last = f" to {hole.end - 1}" if hole.end - hole.begin > 1 else ""
+        yield f"the log does not give leaf {hole.begin}{last}: {hole.reason}"
+    if len(holes) > 5:  # noqa: PLR2004 - as above
+        yield f"and {len(holes) - 5} more holes"
+
+
+def _stale(log: FollowedLog, asked: datetime | None, patience: Patience, now: datetime) -> Iterator[str]:
+    allowed = (patience.active if log.state is LogState.ACTIVE else patience.ended) + patience.deadline(_ASKED)
+    if asked is None:
+        yield "it has never answered"
+    elif now - asked > allowed:
+        yield f"it was last read at {rfc3339(asked.replace(microsecond=0))}: is the monitor running?"
+
+
+def _failing(conditions: Iterable[Condition], patience: Patience, now: datetime) -> Iterator[str]:
+    for each in conditions:
+        since = each.failing_since if each.good_passes == 0 else None
+        never = each.last_success is None
+        if since is not None and (never or now - since >= patience.deadline(each.rule)):
+            yield f"{each.rule} since {rfc3339(since.replace(microsecond=0))}: {each.error}"

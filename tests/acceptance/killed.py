@@ -1,0 +1,57 @@
+"""Polls in a child process that is killed at random instants, again and again, then once to the end. Run by test_kill.py.
+
+usage: killed.py SETTINGS KILLS SEED SECONDS — prints one line a child: the instant of its death, or `done`.
+
+The rooms are imported once and children are forked, so that an instant falls into the work and not into the start of Python.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+from monitor import config
+from monitor.app import App
+
+
+async def _poll(settings: config.Settings) -> None:
+    async with App(settings) as app:
+        await app.poll()
+
+
+def _child(settings: config.Settings) -> int:
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            asyncio.run(_poll(settings))
+            status = 0
+        finally:
+            os._exit(status)
+    return child
+
+
+def main() -> None:
+    """Kill, kill, kill; then let one finish."""
+    settings = config.load(Path(sys.argv[1]), {})
+    kills, seed, seconds = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+    dice = random.Random(seed)  # noqa: S311 - instants, not secrets
+    for _ in range(kills):
+        child = _child(settings)
+        instant = dice.uniform(0, seconds)
+        time.sleep(instant)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        sys.stdout.write(f"killed after {instant:.3f} s\n")
+    _, status = os.waitpid(_child(settings), 0)
+    sys.stdout.write("done\n")
+    sys.exit(os.waitstatus_to_exitcode(status))
+
+
+if __name__ == "__main__":
+    main()

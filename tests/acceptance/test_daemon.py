@@ -1,0 +1,143 @@
+"""The daemon as a process: it tells what is signed while it watches, survives a kill, stops when told, and refuses a second one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from monitor.testbed.ca import Claims
+from monitor.testbed.world import World
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import AsyncIterator, Callable
+
+_CHECKOUT = Path(__file__).parents[2]
+_BRANCH = Claims(ref="refs/heads/main")
+_PATIENCE = 30.0
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with World(slack_rate_limited=False) as world:
+        world.noise(20)
+        world.noise(12, "v1")
+        yield world
+
+
+@pytest.fixture
+def settings(tmp_path: Path, world: World, database_url: str) -> Path:
+    root = world.write_trusted_root(tmp_path / "trusted_root.json")
+    path = tmp_path / "settings.toml"
+    path.write_text(f"""
+database = "{database_url}"
+state_dir = "{tmp_path}/state"
+[trust]
+source = "{root}"
+[slack]
+channel = "C0SECURITY"
+api = "{world.slack.base_url}"
+[watch]
+poll_interval = "200ms"
+ended_interval = "1s"
+[[watch.logs]]
+origin = "{world.v2.origin}"
+read_url = "{world.v2.url}"
+[[watch.logs]]
+origin = "{world.v1.hostname}"
+read_url = "{world.v1.url}"
+""")
+    return path
+
+
+async def _start(settings: Path) -> Process:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TRUSTACKS_MONITOR_")}
+    environment |= {"PYTHONPATH": str(_CHECKOUT), "TRUSTACKS_MONITOR_SLACK_TOKEN": "xoxb-testbed"}
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "monitor", "--config", str(settings), "run",
+        cwd=settings.parent, env=environment,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def _daemon(settings: Path) -> AsyncIterator[Process]:
+    process = await _start(settings)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def _until(holds: Callable[[], bool], process: Process) -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _PATIENCE
+    while not holds():
+        if process.returncode is not None or loop.time() > deadline:
+            process.kill() if process.returncode is None else None
+            _, err = await process.communicate()
+            raise AssertionError(f"it did not come about; the daemon said:\n{err.decode()}")
+        await asyncio.sleep(0.05)
+
+
+def _told(world: World, text: str) -> int:
+    return sum(text in str(message) for message in world.slack.messages)
+
+
+async def test_a_signature_made_while_it_watches_reaches_slack_from_both_logs(settings: Path, world: World) -> None:
+    async with _daemon(settings) as daemon:
+        await _until(lambda: bool(list(world.v1.seen("/api/v1/log"))) and bool(list(world.v2.seen("/"))), daemon)
+        await asyncio.sleep(1)
+        world.sign("v2", claims=_BRANCH)
+        await _until(lambda: _told(world, "branch-ref") >= 1, daemon)
+        before = len(world.slack.messages)
+        world.sign("v1", claims=Claims(ref="refs/heads/evil", run="17000000099"))
+        await _until(lambda: len(world.slack.messages) > before, daemon)
+
+
+async def test_killed_and_started_again_it_tells_what_was_signed_meanwhile_and_nothing_twice(
+    settings: Path, world: World
+) -> None:
+    async with _daemon(settings) as daemon:
+        await _until(lambda: bool(list(world.v2.seen("/api/v2/checkpoint"))), daemon)
+        await asyncio.sleep(1)
+        world.sign("v2", claims=_BRANCH)
+        await _until(lambda: _told(world, "branch-ref") >= 1, daemon)
+        daemon.kill()
+        await daemon.wait()
+    told = len(world.slack.messages)
+    world.sign("v2", claims=Claims(ref="refs/heads/evil", run="17000000099"))
+
+    async with _daemon(settings) as daemon:
+        await _until(lambda: len(world.slack.messages) > told, daemon)
+        await asyncio.sleep(1)
+
+    assert told + 1 == len(world.slack.messages)
+
+
+async def test_told_to_stop_it_ends_within_five_seconds(settings: Path, world: World) -> None:
+    async with _daemon(settings) as daemon:
+        await _until(lambda: bool(list(world.v2.seen("/api/v2/checkpoint"))), daemon)
+        world.v2.hang(60)
+        world.v1.hang(60)
+        await asyncio.sleep(0.5)
+        daemon.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(daemon.wait(), 5.5) == 0
+
+
+async def test_a_second_daemon_on_one_database_is_refused_by_name(settings: Path, world: World) -> None:
+    async with _daemon(settings) as first:
+        await _until(lambda: bool(list(world.v2.seen("/api/v2/checkpoint"))), first)
+        second = await _start(settings)
+        _, err = await asyncio.wait_for(second.communicate(), _PATIENCE)
+        assert second.returncode == 1
+        assert "another" in err.decode() or "leads this database" in err.decode()
