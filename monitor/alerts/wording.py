@@ -216,6 +216,8 @@ def _state(telling: Telling) -> tuple[Item, ...]:
 
 def _happened(telling: Telling) -> tuple[Item, ...]:
     """The worst finding in its own words, why it matters, and one line for every other rule."""
+    if not telling.incident.count:
+        return ()
     if not telling.findings:
         return (
             Paragraph(f"{parts.number(telling.incident.count, 'finding')}, all taken back since by later judgement."),

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _RANK = {authority: rank for rank, authority in enumerate(Authority)}
 """Authorities stand in falling order: 0 is the highest."""
 _NAMED = 20
+SETTINGS = "settings"
+"""The author of what the settings themselves list: kept, and told to nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,8 @@ async def import_releases(
         if added:
             for release in file.releases:
                 told = f"{file.name}: {release.reason or reason}" if release.reason or reason else file.name
-                await kept.record(tx, release.version, release.author or author, f"imported as {authority}", told, now)
+                what = "listed in the settings" if author == SETTINGS else f"imported as {authority}"
+                await kept.record(tx, release.version, release.author or author, what, told, now)
             await judging.review(tx, policy, now)
     return ImportResult(tuple(release.version for release in file.releases), len(digests), added)
 

@@ -150,22 +150,22 @@ async def refresh(tools: Tools, stopping: Callable[[], bool] = lambda: False) ->
 async def forget_hosts(tx: Tx, hosts: Iterable[str]) -> None:
     """Drop what is known of the health of registries that are not among `hosts` any more."""
     kept = {source_of(host) for host in hosts}
-    for each in await health.conditions(tx):
-        if each.rule == releases.UNREACHABLE and each.source not in kept:
+    for each in await releases.registries(tx):
+        if each.source not in kept:
             await health.forget(tx, each.rule, each.source)
             await releases.begin_generation(tx)
 
 
 def source_of(host: str) -> str:
     """Name a registry among the sources of `health`."""
-    return f"registry:{host}"
+    return f"{releases.REGISTRY}{host}"
 
 
 async def _report(tx: Tx, tools: Tools, errors: Mapping[str, str], began: datetime, *, whole: bool) -> None:
     """Tell how each host fared. One that was read wholly is known until the pass began, and not a moment longer."""
     hosts = dict.fromkeys(ref.host for ref in tools.repositories.values())
     await forget_hosts(tx, hosts)
-    known = {each.source for each in await health.conditions(tx) if each.rule == releases.UNREACHABLE}
+    known = {each.source for each in await releases.registries(tx)}
     for host in hosts:
         if source_of(host) not in known and (host in errors or whole):
             await releases.begin_generation(tx)

@@ -62,7 +62,12 @@ _NEXT: Final = re.compile(r";\s*rel\s*=\s*\"?(?:[^\";,]*\s)?next(?:\s[^\";,]*)?\
 class RegistryOptions:
     """Where the artifacts are. `repositories` maps an artifact to host and repository; with none, no registry is asked."""
 
-    repositories: Mapping[str, str] = field(default_factory=dict)
+    repositories: Mapping[str, str] = field(
+        default_factory=lambda: {
+            artifact: f"ghcr.io/trustacks/{artifact}"
+            for artifact in ("control-plane", "runner", "ui", "policy/constitution")
+        }
+    )
     insecure_hosts: tuple[str, ...] = ()
     """Hosts (with or without a port) that are asked by http: of this machine alone."""
     refresh_interval: timedelta = timedelta(minutes=5)

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from monitor.entries import certificate as certificates
 from monitor.entries import decode, keys
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
 
 _SHOWN = 200
 _KEY_ID = 4
+_KEYS = (ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey, rsa.RSAPublicKey)
+"""Kinds of keys whose signatures are checked."""
 _SIGSTORE_KINDS = frozenset({"dsse", "hashedrekord"})
 
 
@@ -65,12 +70,13 @@ class SignatureVerifier:
 
     def __init__(self, root: TrustRoot) -> None:
         self.root = root
+        self._one_at_a_time = Lock()
 
     async def verify(self, attached: Attached) -> Verdict:
         """Verify one signature: its certificate, its signature over the payload, and every log entry that it cites. Never raises."""
         own = self._own(attached)
         if own.verified is Verified.YES and _for_sigstore(attached):
-            return await asyncio.to_thread(self._by_sigstore, attached)
+            return await asyncio.to_thread(self._locked, attached)
         return own
 
     def _own(self, attached: Attached) -> Verdict:
@@ -85,6 +91,11 @@ class SignatureVerifier:
             found += [_bound(attached, signer, cited), _trusted(signer, cited, self.root), _logged(cited, self.root)]
         order = (Verified.NO, Verified.CANNOT_CHECK, Verified.YES)
         return min(found, key=lambda verdict: order.index(verdict.verified))
+
+    def _locked(self, attached: Attached) -> Verdict:
+        """Nothing says that sigstore's verifier may be asked from several threads at once."""
+        with self._one_at_a_time:
+            return self._by_sigstore(attached)
 
     def _by_sigstore(self, attached: Attached) -> Verdict:
         """What sigstore's public verifier says, which checks timestamps too. It blocks."""
@@ -163,7 +174,7 @@ def _verifies(attached: Attached, signer: Certificate, signature: bytes) -> bool
     try:
         spki = certificates.spki(signer.der)
         if attached.signed.message is not None:
-            if keys.load(spki) is None:
+            if not isinstance(keys.load(spki), _KEYS):
                 return None
             return signed_by(spki, signature, attached.signed.message)
         return keys.verifies(spki, signature, "sha256", attached.signed.digest or b"")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from monitor.errors import LostRaceError
 from monitor.model.release import VOUCHING, Expectations, ExpectedDigest, ExpectedHash, Match, Withdrawal
 from monitor.store import health, meta
 from monitor.store.sql import chunks, insert
@@ -15,10 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from monitor.model.health import Condition
     from monitor.store.connect import Tx
 
 UNREACHABLE = "registry-unreachable"
 """The health condition of a registry, whose source is `registry:` and its host."""
+REGISTRY = "registry:"
 _GENERATION = "generation"
 _ROWS = 500
 
@@ -79,7 +83,7 @@ async def expectations(tx: Tx, value: str | None) -> Expectations:
         matches = [Match(**row) for row in (await tx.execute(found)).mappings()]
     vouched = sa.select(c.version, c.artifact).where(c.authority.in_(sorted(VOUCHING))).distinct()
     complete = frozenset((row.version, row.artifact) for row in await tx.execute(vouched))
-    hosts = [each for each in await health.conditions(tx) if each.rule == UNREACHABLE]
+    hosts = await registries(tx)
     answered = [each.last_success for each in hosts if each.last_success is not None]
     return Expectations(
         tuple(matches),
@@ -90,6 +94,12 @@ async def expectations(tx: Tx, value: str | None) -> Expectations:
         asked_at=min(answered) if answered and len(answered) == len(hosts) else None,
         tag_first_seen=await _tag_first_seen(tx, matches),
     )
+
+
+async def registries(tx: Tx) -> list[Condition]:
+    """Return how each registry fares that was ever asked and not forgotten."""
+    every = await health.conditions(tx)
+    return [each for each in every if each.rule == UNREACHABLE and each.source.startswith(REGISTRY)]
 
 
 async def _tag_first_seen(tx: Tx, matches: Sequence[Match]) -> datetime | None:
@@ -128,6 +138,35 @@ async def hashes(tx: Tx, digest: str) -> list[ExpectedHash]:
     h = expected_hashes.c
     statement = sa.select(h.value, h.digest, h.how).where(h.digest == digest).order_by(h.how, h.value)
     return [ExpectedHash(**row) for row in (await tx.execute(statement)).mappings()]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseWord:
+    """What somebody did to a release, kept among the acts of operators."""
+
+    id: int
+    at: datetime
+    who: str
+    what: str
+    version: str
+    detail: str
+
+
+async def untold(tx: Tx, acts: Sequence[str], limit: int) -> list[ReleaseWord]:
+    """Return at most `limit` of these acts on releases that have no incident yet, the first first: they are a queue, as findings are."""
+    e = operator_events.c
+    waiting = (e.release.is_not(None), e.incident_id.is_(None), e.what.in_(acts))
+    statement = sa.select(e.id, e.at, e.who, e.what, e.release.label("version"), e.detail).where(*waiting)
+    rows = (await tx.execute(statement.order_by(e.id).limit(limit))).mappings()
+    return [ReleaseWord(**row) for row in rows]
+
+
+async def told(tx: Tx, event_id: int, incident_id: int) -> None:
+    """Put an act into the incident that tells of it. LostRaceError when it is in one already."""
+    e = operator_events.c
+    free = (e.id == event_id, e.incident_id.is_(None))
+    if (await tx.execute(sa.update(operator_events).where(*free).values(incident_id=incident_id))).rowcount != 1:
+        raise LostRaceError(f"act {event_id} has an incident already", cure="nothing: the pass is begun again")
 
 
 async def known_hashes(tx: Tx, values: Iterable[str]) -> set[tuple[str, str]]:

@@ -53,6 +53,8 @@ source = "{sigstore.trusted_root}"
 channel = "C0SECURITY"
 api = "{slack.base_url}"
 
+[registry]
+repositories = {{}}
 [watch]
 poll_interval = "500ms"
 ended_interval = "1s"

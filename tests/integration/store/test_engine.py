@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import TextClause, text
 
 from monitor.errors import LostRaceError, NotLeaderError, StoreError
-from monitor.store import lease, meta
+from monitor.store import lease, meta, schema
 from monitor.store.connect import new_engine, parse_url
 from monitor.store.engine import Store
 from monitor.store.faults import translated

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -102,6 +103,12 @@ async def test_every_recorded_signature_is_the_log_entry_that_it_cites(each: Fet
 @pytest.mark.parametrize("each", fetched(), ids=lambda each: each.source[7:19])
 def test_what_is_kept_of_a_signature_reads_as_before(each: Fetched) -> None:
     assert unpacked(each.packed()) == each.read()
+
+
+async def test_many_signatures_verify_side_by_side() -> None:
+    fresh = SignatureVerifier(verifier().root)
+    found = await asyncio.gather(*(fresh.verify(each.read()) for each in fetched()))
+    assert set(found) == {Verdict(Verified.YES)}
 
 
 async def test_an_attestation_says_which_predicate_it_carries_and_a_signature_of_cosigns_own_none() -> None:
