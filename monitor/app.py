@@ -16,7 +16,7 @@ from rich.console import Console
 from monitor.alerts import handling, incidents, outbox
 from monitor.alerts.sinks.register import open_sinks, routes
 from monitor.entries.prefilter import Prefilter
-from monitor.errors import TrustRootError
+from monitor.errors import MonitorError, TrustRootError
 from monitor.fetch import Client
 from monitor.judge import operational
 from monitor.judge import releases as judging
@@ -25,7 +25,7 @@ from monitor.model.release import Authority
 from monitor.model.text import parse_rfc3339, rfc3339
 from monitor.rekor.v1 import RekorV1
 from monitor.rekor.v2 import RekorV2
-from monitor.releases import ledger, refresh
+from monitor.releases import ledger, notice, refresh
 from monitor.releases.beside import Examiner
 from monitor.releases.registry import Registry
 from monitor.releases.verify import SignatureVerifier
@@ -209,6 +209,18 @@ class App:
         await self.settle(stopping)
         return report
 
+    async def compare_notice(self) -> int:
+        """Compare the NOTICE file with the settings; how many findings are new. One that cannot be read says nothing, and is logged."""
+        if not self.settings.notice:
+            return 0
+        try:
+            return await notice.check(
+                self.store, self.client, self.settings.notice, self.settings.policy, self._clock()
+            )
+        except MonitorError as error:
+            _log.warning("the NOTICE file cannot be compared", error=str(error))
+            return 0
+
     async def settle(self, stopping: Callable[[], bool]) -> int:
         """Judge again what is due; how many findings are new. Without a trust root there is nothing to judge by."""
         if self._root is None:
@@ -253,11 +265,12 @@ class App:
         registry = await self.read_registry(stopping)
         while registry.more and not stopping():
             registry = await self.read_registry(stopping)
+        drifted = await self.compare_notice()
         settled = await self.settle(stopping)
         reviewed = await self.review()
         while await self.tell():
             pass
-        found = settled + reviewed + registry.findings + sum(report.passed.findings for report in reports)
+        found = settled + reviewed + drifted + registry.findings + sum(report.passed.findings for report in reports)
         async with self.store.read() as tx:
             unreached = (*self.fleet.unreached.items(), *registry.errors.items())
             undelivered = sum([await deliveries.waiting(tx, sink.name) for sink in self.sinks])

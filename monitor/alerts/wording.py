@@ -257,7 +257,10 @@ def _exposure(findings: tuple[Finding, ...]) -> tuple[Section, ...]:
     if artifacts:
         words = f"It is on a digest that we released ({', '.join(artifacts)}): customers have it already."
     else:
-        words = "Not known: no registry is read, so no tag was compared with this signature."
+        words = (
+            "No release that we know carries it. Whether a tag leads to it: `trustacks-monitor digest show sha256:…`, "
+            "with the image's digest from the run's log."
+        )
     return (Section("Can customers reach it?", (Paragraph(words),)),)
 
 

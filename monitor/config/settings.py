@@ -67,6 +67,7 @@ class File:
     state_dir: str = ""
     contributor_keys: tuple[str, ...] = ()
     release_files: tuple[str, ...] = ()
+    notice: str = ""
     policy: Policy = field(default_factory=Policy)
     known: tuple[Known, ...] = ()
     trust: RootOptions = field(default_factory=RootOptions)
@@ -94,6 +95,8 @@ class Settings:
     alerts: AlertOptions
     slack: SlackOptions
     registry: RegistryOptions
+    notice: str
+    """The NOTICE file, an https URL or a path; empty: not compared."""
     expected: tuple[ReleaseFile, ...] = ()
     """The releases that the settings list, and those of the release files they name, with approved authority."""
 
@@ -139,6 +142,7 @@ def load(path: Path | None, environ: Mapping[str, str], *, system: Path = SYSTEM
         alerts=replace(file.alerts, publishing=tuple(policy.workflows), links=file.alerts.links or None),
         slack=slack,
         registry=registry,
+        notice=_notice(source, file.notice),
         expected=tuple(_expected(source, file, policy)),
     )
 
@@ -149,6 +153,16 @@ def _with_credentials(registry: RegistryOptions, secrets: Mapping[str, str]) -> 
     if given == Credentials():
         return registry
     return replace(registry, credentials={each.host: given for each in registry.references.values()})
+
+
+def _notice(source: Source, given: str) -> str:
+    if not given or given.startswith("https://"):
+        return given
+    if "://" in given:
+        raise SettingsError(
+            f"{source.place(('notice',))}: {given!r} is neither an https URL nor a path", cure="give one of them"
+        )
+    return str(source.folder(("notice",)) / Path(given).expanduser())
 
 
 def _secret(source: Source, name: str) -> str:

@@ -57,7 +57,7 @@ async def test_a_release_is_listed_shown_approved_and_withdrawn(cli: Cli) -> Non
     assert pulled.status == 0, pulled
     assert (await cli("releases", "list", "--format", "jsonl")).rows[0]["state"] == "withdrawn"
     timeline = await cli("timeline", "--format", "jsonl")
-    said = [each["what"] for each in timeline.rows if each["kind"] == "operator"]
+    said = [each["message"] for each in timeline.rows if each["kind"] == "operator"]
     assert any("approved: we made it" in each for each in said)
     assert any("withdrawn: leaks a key (https://a.test/1)" in each for each in said)
 
