@@ -29,7 +29,7 @@ from monitor.releases import ledger, notice, refresh
 from monitor.releases.beside import Examiner
 from monitor.releases.registry import Registry
 from monitor.releases.verify import SignatureVerifier
-from monitor.store import deliveries, health, meta
+from monitor.store import deliveries, health, ids, meta
 from monitor.store.engine import Store
 from monitor.trust.source import RootSource
 from monitor.watch.fleet import Fleet
@@ -55,6 +55,19 @@ _ROOT = "trust-root-stale"
 def utc_now() -> datetime:
     """The wall clock."""
     return datetime.now(UTC)
+
+
+def with_pinned_ids(settings: Settings, pinned: ids.PinnedIds | None) -> Settings:
+    """The settings with the ids that a person pinned, where they name none themselves."""
+    if pinned is None:
+        return settings
+    policy = settings.policy
+    policy = replace(
+        policy,
+        repository_id=policy.repository_id or pinned.repository_id,
+        owner_id=policy.owner_id or pinned.owner_id,
+    )
+    return replace(settings, policy=policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +133,8 @@ class App:
             settings = self.settings
             self.store = await Store.open(settings.database, lock=self._lead)
             stack.push_async_callback(self.store.close)
+            async with self.store.read() as tx:
+                self.settings = settings = with_pinned_ids(settings, await ids.pinned(tx))
             self.client = await stack.enter_async_context(Client(settings.fetch))
             self.sinks = open_sinks(settings.slack, self._console)
             self._alerts = replace(settings.alerts, routes=routes(self.sinks))

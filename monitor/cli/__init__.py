@@ -15,6 +15,7 @@ from monitor.cli import (
     entries,
     findings,
     identities,
+    ids,
     incidents,
     logs,
     notify,
@@ -45,6 +46,7 @@ app.add_typer(logs.app, name="logs")
 app.add_typer(releases.app, name="releases")
 app.add_typer(digest.app, name="digest")
 app.add_typer(identities.app, name="identities")
+app.add_typer(ids.app, name="ids")
 app.add_typer(notify.app, name="notify")
 app.add_typer(configuration.app, name="config")
 app.add_typer(db.app, name="db")

@@ -33,7 +33,11 @@ async def check(context: typer.Context) -> None:
     for said in register.shortcomings(sinks):
         typer.echo(f"    {visible(said)}")
     ignored = [log.origin for log in settings.watch.logs if log.ignore]
-    notes = list(coverage.unchecked(settings.policy, digests=bool(settings.expected or settings.registry.repositories), ignored=ignored))
+    notes = list(
+        coverage.unchecked(
+            settings.policy, digests=bool(settings.expected or settings.registry.repositories), ignored=ignored
+        )
+    )
     if not settings.alerts.security_contact:
         notes.append("no security contact is set: messages cannot say whom to call")
     for note in notes:

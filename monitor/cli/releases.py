@@ -132,6 +132,23 @@ async def withdraw(
     typer.echo(visible(f"release {version}: {f'withdrawn by {word.author}' if new else 'was withdrawn before'}"))
 
 
+@app.command()
+@run.command
+async def refresh(context: typer.Context) -> int:
+    """Read the registry now. Exit status 5 when any of it could not be read."""
+    async with run.opened(context) as app:
+        if not app.settings.registry.references:
+            raise SettingsError("no registry is configured", cure="name each artifact's repository under [registry]")
+        await app.refresh_root()
+        report = await app.read_registry(lambda: False)
+        while report.more:
+            report = await app.read_registry(lambda: False)
+    typer.echo(f"{report.tags} release tags, {report.begun} new; {report.bundles} new signatures beside them")
+    for host, error in report.errors.items():
+        typer.echo(visible(f"{host}: {error}"), err=True)
+    return run.Exit.OPERATIONAL if report.errors else run.Exit.CLEAN
+
+
 def _read(path: Path, limit: int) -> bytes:
     try:
         with path.open("rb") as opened:

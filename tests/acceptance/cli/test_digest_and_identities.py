@@ -48,7 +48,8 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         )
         root = world.write_trusted_root(tmp_path / "trusted_root.json")
         (tmp_path / "config.toml").write_text(
-            f'state_dir = "state"\n[trust]\nsource = "{root.name}"\n[http]\nattempts = 1\n[registry]\nrepositories = {{}}\n[watch]\nstart = 0\n{logs}'
+            f'state_dir = "state"\n[trust]\nsource = "{root.name}"\n[http]\nattempts = 1\n'
+            f"[registry]\nrepositories = {{}}\n[watch]\nstart = 0\n{logs}"
         )
         yield world
 

@@ -11,7 +11,7 @@ import pytest
 from monitor.model.release import Authority, DigestKind, ExpectedDigest
 from monitor.store import releases, tags
 from monitor.store.engine import Store
-from monitor.testbed.world import World
+from monitor.testbed.world import RELEASED, World
 from tests.acceptance.cli.test_commands import Cli
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ async def cli(tmp_path: Path) -> AsyncIterator[Cli]:
         made.configure()
         await made("db", "upgrade")
         now = datetime.now(UTC)
-        async with await Store.open(f"sqlite:///{tmp_path}/state/monitor.db", create=False) as store, store.write() as tx:
+        async with (
+            await Store.open(f"sqlite:///{tmp_path}/state/monitor.db", create=False) as store,
+            store.write() as tx,
+        ):
             for artifact, digest in (("runner", A), ("ui", B)):
                 await tags.observe(tx, artifact, {"0.1.2": digest}, [], now)
                 row = ExpectedDigest("0.1.2", artifact, digest, DigestKind.TAG, Authority.PINNED, "registry")
@@ -73,3 +76,18 @@ async def test_a_word_on_what_nobody_knows_or_without_a_reason_is_refused(cli: C
     assert "nothing of 9.9.9 is known" in unknown.err
     assert "author and reason" in bare.err
     assert "no semantic version" in malformed.err
+
+
+async def test_the_registry_is_read_on_demand_and_what_could_not_be_read_is_said(cli: Cli) -> None:
+    none = await cli("releases", "refresh")
+    assert (none.status, "no registry is configured" in none.err) == (2, True)
+    registry = cli.world.registry
+    cli.world.release("0.1.3")
+    repositories = "".join(f'"{name}" = "{registry.host}/trustacks/{name}"\n' for name in RELEASED)
+    cli.configure(f'[registry]\ninsecure_hosts = ["{registry.host}"]\n[registry.repositories]\n{repositories}')
+    read = await cli("releases", "refresh")
+    assert read.status == 0, read
+    assert read.out.startswith("4 release tags, 4 new; 4 new signatures")
+    registry.reply(status=503)
+    down = await cli("releases", "refresh")
+    assert (down.status, registry.host in down.err) == (5, True)
