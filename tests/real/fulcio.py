@@ -28,6 +28,7 @@ from monitor.testbed.server import LoopbackServer, json_reply
 
 if TYPE_CHECKING:
     from aiohttp import web
+    from cryptography.x509 import Certificate
 
     from monitor.testbed.ca import CertificateAuthority
 

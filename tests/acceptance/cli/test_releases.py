@@ -83,8 +83,10 @@ async def test_the_registry_is_read_on_demand_and_what_could_not_be_read_is_said
     assert (none.status, "no registry is configured" in none.err) == (2, True)
     registry = cli.world.registry
     cli.world.release("0.1.3")
-    repositories = "".join(f'"{name}" = "{registry.host}/trustacks/{name}"\n' for name in RELEASED)
-    cli.configure(f'[registry]\ninsecure_hosts = ["{registry.host}"]\n[registry.repositories]\n{repositories}')
+    repositories = ", ".join(f'"{name}" = "{registry.host}/trustacks/{name}"' for name in RELEASED)
+    told = f'insecure_hosts = ["{registry.host}"]\nrepositories = {{ {repositories} }}'
+    settings = cli.folder / "config.toml"
+    settings.write_text(settings.read_text().replace("repositories = {}", told))
     read = await cli("releases", "refresh")
     assert read.status == 0, read
     assert read.out.startswith("4 release tags, 4 new; 4 new signatures")
