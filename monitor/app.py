@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 from rich.console import Console
 
-from monitor.alerts import handling, incidents, outbox
+from monitor.alerts import acts, handling, incidents, outbox
 from monitor.alerts.sinks.register import open_sinks, routes
 from monitor.entries.prefilter import Prefilter
 from monitor.errors import MonitorError, TrustRootError
@@ -205,6 +205,9 @@ class App:
                 now=self._clock(),
             )
         await ledger.predict_again(self.store, policy, self._clock())
+        if not self.settings.registry.repositories:
+            async with self.store.write() as tx:
+                await refresh.forget_hosts(tx, ())
 
     async def muster(self) -> list[Follower]:
         """The followers of every log known now."""
@@ -257,6 +260,7 @@ class App:
     async def tell(self) -> int:
         """Make incidents of findings and deliver what is due; how many deliveries were attempted."""
         await incidents.gather(self.store, self._alerts, self._clock())
+        await acts.gather(self.store, self._alerts, self._clock())
         return await outbox.deliver(self.store, self.sinks, self._alerts, self._clock())
 
     async def poll(self, stopping: Callable[[], bool] = lambda: False) -> PollReport:
