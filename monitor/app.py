@@ -13,19 +13,23 @@ from typing import TYPE_CHECKING, Self
 import structlog
 from rich.console import Console
 
-from monitor.alerts import handling, incidents, outbox
+from monitor.alerts import acts, handling, incidents, outbox
 from monitor.alerts.sinks.register import open_sinks, routes
 from monitor.entries.prefilter import Prefilter
-from monitor.errors import TrustRootError
+from monitor.errors import MonitorError, TrustRootError
 from monitor.fetch import Client
 from monitor.judge import operational
+from monitor.judge import releases as judging
 from monitor.judge.intake import Bench
 from monitor.model.release import Authority
 from monitor.model.text import parse_rfc3339, rfc3339
 from monitor.rekor.v1 import RekorV1
 from monitor.rekor.v2 import RekorV2
-from monitor.releases import ledger
-from monitor.store import deliveries, health, meta
+from monitor.releases import ledger, notice, refresh
+from monitor.releases.beside import Examiner
+from monitor.releases.registry import Registry
+from monitor.releases.verify import SignatureVerifier
+from monitor.store import deliveries, health, ids, meta
 from monitor.store.engine import Store
 from monitor.trust.source import RootSource
 from monitor.watch.fleet import Fleet
@@ -53,6 +57,19 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def with_pinned_ids(settings: Settings, pinned: ids.PinnedIds | None) -> Settings:
+    """The settings with the ids that a person pinned, where they name none themselves."""
+    if pinned is None:
+        return settings
+    policy = settings.policy
+    policy = replace(
+        policy,
+        repository_id=policy.repository_id or pinned.repository_id,
+        owner_id=policy.owner_id or pinned.owner_id,
+    )
+    return replace(settings, policy=policy)
+
+
 @dataclass(frozen=True, slots=True)
 class LogReport:
     """What one pass over one log came to."""
@@ -63,7 +80,7 @@ class LogReport:
 
 @dataclass(frozen=True, slots=True)
 class PollReport:
-    """What one pass over everything came to. `unreached` are servers of which not even the list of logs could be had, and why."""
+    """What one pass over everything came to. `unreached` are servers that could not be read, and why."""
 
     logs: tuple[LogReport, ...]
     new_findings: int
@@ -109,16 +126,20 @@ class App:
         self._stack = AsyncExitStack()
         self._root: TrustRoot | None = None
         self._refreshed_at: datetime | None = None
+        self._examiner: Examiner | None = None
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             settings = self.settings
             self.store = await Store.open(settings.database, lock=self._lead)
             stack.push_async_callback(self.store.close)
+            async with self.store.read() as tx:
+                self.settings = settings = with_pinned_ids(settings, await ids.pinned(tx))
             self.client = await stack.enter_async_context(Client(settings.fetch))
             self.sinks = open_sinks(settings.slack, self._console)
             self._alerts = replace(settings.alerts, routes=routes(self.sinks))
             self._roots = RootSource(settings.trust)
+            self._registry = Registry(self.client, settings.registry)
             self._watch_from = await self._first_start()
             prefilter = Prefilter(settings.watch.words, settings.contributor_keys)
             self.tools = Tools(
@@ -184,10 +205,39 @@ class App:
                 now=self._clock(),
             )
         await ledger.predict_again(self.store, policy, self._clock())
+        if not self.settings.registry.repositories:
+            async with self.store.write() as tx:
+                await refresh.forget_hosts(tx, ())
 
     async def muster(self) -> list[Follower]:
         """The followers of every log known now."""
         return await self.fleet.muster(self._root or await self.refresh_root())
+
+    async def read_registry(self, stopping: Callable[[], bool]) -> refresh.RefreshReport:
+        """One pass over the registry, and what is judged anew by it. Nothing is asked where the settings name no repository."""
+        repositories = self.settings.registry.references
+        if not repositories or self._root is None:
+            return refresh.RefreshReport()
+        if self._examiner is None or self._examiner.root is not self._root:
+            self._examiner = Examiner(self._registry, SignatureVerifier(self._root))
+        policy = self.settings.policy
+        report = await refresh.refresh(
+            refresh.Tools(self.store, self._registry, repositories, self._examiner, policy, self._clock), stopping
+        )
+        await self.settle(stopping)
+        return report
+
+    async def compare_notice(self) -> int:
+        """Compare the NOTICE file with the settings; how many findings are new. One that cannot be read says nothing, and is logged."""
+        if not self.settings.notice:
+            return 0
+        try:
+            return await notice.check(
+                self.store, self.client, self.settings.notice, self.settings.policy, self._clock()
+            )
+        except MonitorError as error:
+            _log.warning("the NOTICE file cannot be compared", error=str(error))
+            return 0
 
     async def settle(self, stopping: Callable[[], bool]) -> int:
         """Judge again what is due; how many findings are new. Without a trust root there is nothing to judge by."""
@@ -199,6 +249,7 @@ class App:
         """Make findings of our own health, and tell what recovered; how many findings are new."""
         async with self.store.write() as tx:
             new, recovered = await operational.review(tx, self.settings.policy, self._clock())
+            new += (await judging.review(tx, self.settings.policy, self._clock())).findings
         for condition in recovered:
             await handling.recover(self.store, condition.rule, condition.source, self._alerts, self._clock())
             async with self.store.write() as tx:
@@ -209,6 +260,7 @@ class App:
     async def tell(self) -> int:
         """Make incidents of findings and deliver what is due; how many deliveries were attempted."""
         await incidents.gather(self.store, self._alerts, self._clock())
+        await acts.gather(self.store, self._alerts, self._clock())
         return await outbox.deliver(self.store, self.sinks, self._alerts, self._clock())
 
     async def poll(self, stopping: Callable[[], bool] = lambda: False) -> PollReport:
@@ -229,11 +281,16 @@ class App:
                 if not again.leaves:
                     break
             reports.append(LogReport(follower.followed, passed))
+        registry = await self.read_registry(stopping)
+        while registry.more and not stopping():
+            registry = await self.read_registry(stopping)
+        drifted = await self.compare_notice()
         settled = await self.settle(stopping)
         reviewed = await self.review()
         while await self.tell():
             pass
-        found = settled + reviewed + sum(report.passed.findings for report in reports)
+        found = settled + reviewed + drifted + registry.findings + sum(report.passed.findings for report in reports)
         async with self.store.read() as tx:
+            unreached = (*self.fleet.unreached.items(), *registry.errors.items())
             undelivered = sum([await deliveries.waiting(tx, sink.name) for sink in self.sinks])
-        return PollReport(tuple(reports), found, tuple(self.fleet.unreached.items()), undelivered)
+        return PollReport(tuple(reports), found, unreached, undelivered)

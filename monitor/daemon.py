@@ -67,6 +67,8 @@ class Daemon:
             Loop("lease", timedelta(seconds=15), self._renew, "rule-failed"),
             Loop("trust", timedelta(hours=1), self._trust, "trust-root-stale"),
             Loop("fleet", watch.poll_interval, self._fleet, "log-unreachable"),
+            Loop("registry", self._app.settings.registry.refresh_interval, self._registry, "registry-unreachable"),
+            Loop("notice", timedelta(hours=1), self._notice, "rule-failed"),
             Loop("settle", watch.poll_interval, self._settle, "rule-failed"),
             Loop("review", watch.poll_interval, self._review, "rule-failed"),
             Loop("tell", timedelta(seconds=1), self._tell, "delivery-failing"),
@@ -172,9 +174,18 @@ class Daemon:
 
     async def _follow(self, origin: str) -> bool:
         passed = await self._app.fleet.follower(origin).run_pass(self._stop.is_set)
+        if passed.entries:
+            self._loops["registry"].due.set()
         if passed.findings:
             self._loops["tell"].due.set()
         return passed.error is None and passed.behind > 0 and passed.leaves > 0
+
+    async def _registry(self) -> bool:
+        return (await self._app.read_registry(self._stop.is_set)).more
+
+    async def _notice(self) -> bool:
+        await self._app.compare_notice()
+        return False
 
     async def _settle(self) -> bool:
         await self._app.settle(self._stop.is_set)

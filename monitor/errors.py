@@ -10,7 +10,8 @@
     ├── FetchError               a server could not be asked, or did not answer as it should
     │   ├── NotFoundError        it answered that it does not have it
     │   ├── RateLimitedError     it asked us to come back later
-    │   └── OversizeError        the answer is larger than its bound
+    │   ├── OversizeError        the answer is larger than its bound
+    │   └── RegistryError        an OCI registry's answer contradicts itself or the specification
     ├── TrustRootError           trusted_root.json cannot be had or read
     ├── StoreError
     │   ├── SchemaError          database and code do not fit each other
@@ -78,6 +79,10 @@ class RateLimitedError(FetchError):
 
 class OversizeError(FetchError):
     """The answer is larger than the bound set for it."""
+
+
+class RegistryError(FetchError):
+    """An OCI registry refused us, or its answer contradicts itself, its digest or the specification."""
 
 
 class TrustRootError(MonitorError):

@@ -1,15 +1,17 @@
 """The one HTTP client: every request of ours to a log, a registry or a trust root leaves here.
 
 It bounds the time and the decoded size of every answer, tries again what may succeed later, and turns whatever goes
-wrong into a FetchError that says what was asked and what came back. It must never follow a redirect, keep a cookie, or
-return a body that was cut short.
+wrong into a FetchError that says what was asked and what came back. It must never follow a redirect, keep a cookie, add
+a credential of its own accord, or return a body that was cut short.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import re
 import zlib
+from base64 import b64encode
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +20,7 @@ from functools import cache
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Protocol, Self
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
@@ -29,6 +32,7 @@ from monitor.errors import FetchError, NotFoundError, OversizeError, RateLimited
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Set as AbstractSet
     from types import TracebackType
 
 _EXCERPT = 120
@@ -37,6 +41,10 @@ _READ_BUFFER = 1 << 18
 _LONGEST_WAIT = 86_400.0
 _LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 _LATER = frozenset({408, 425, 429})
+_ONLY_200 = frozenset({int(HTTPStatus.OK)})
+_IN_BODY = re.compile(r"retry-after: *([0-9][0-9a-zA-Z.\\µμ]{0,40})", re.IGNORECASE)
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})(ns|us|µs|μs|\\u00b5s|\\u03bcs|ms|s|m|h)")
+_SECONDS = {"ns": 1e-9, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,7 @@ class FetchOptions:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A complete answer with status 200. Header names are in lower case; `body` is decoded."""
+    """A complete answer with status 200, or another that was asked for. Header names are in lower case; `body` is decoded."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -113,6 +121,27 @@ class _Transport(AiohttpTransport):
         return response
 
 
+class _Proxied(httpx.AsyncBaseTransport):
+    """Takes each request by the proxy that the environment names for it, or directly.
+
+    aiohttp could do that too, but not without adding credentials out of ~/.netrc to whatever host is asked.
+    """
+
+    def __init__(self, direct: httpx.AsyncBaseTransport, proxies: Mapping[str, httpx.AsyncBaseTransport]) -> None:
+        self._direct = direct
+        self._proxies = proxies
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        way = self._proxies.get(request.url.scheme)
+        if way is None or proxy_bypass(request.url.host):
+            way = self._direct
+        return await way.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        for way in (self._direct, *self._proxies.values()):
+            await way.aclose()
+
+
 class Client:
     """An HTTP client to enter once and share: `async with Client() as client`. Safe to use from many tasks."""
 
@@ -133,7 +162,7 @@ class Client:
         self._shared = None
         await self._stack.aclose()
 
-    async def get(
+    async def get(  # noqa: PLR0913 - a request has this many sides
         self,
         url: str,
         *,
@@ -142,15 +171,33 @@ class Client:
         fresh: bool = False,
         attempts: int | None = None,
         gate: Gate | None = None,
+        headers: Mapping[str, str] | None = None,
+        also: AbstractSet[int] = frozenset(),
     ) -> Response:
         """Return the answer to GET `url`, at most `limit` bytes of body once decoded.
 
-        `fresh` asks past caches, on a connection of its own. Raises NotFoundError on 404, RateLimitedError when the
-        server still asked us to come back later at the last attempt, OversizeError, and FetchError for everything else
-        but a 200.
+        `fresh` asks past caches, on a connection of its own. `headers` are sent with it, to this host alone. A status in
+        `also` is an answer like 200, with an empty body: a redirect, a 304, a 401. Raises NotFoundError on 404,
+        RateLimitedError when the server still asked us to come back later at the last attempt, OversizeError, and
+        FetchError for everything else.
         """
-        request = _Request("GET", _checked("GET", url), None, {"accept": accept or "*/*"}, limit)
+        sent = {**(headers or {}), "accept": accept or "*/*"}
+        request = _Request("GET", _checked("GET", url), None, sent, limit, _ONLY_200 | also)
         return await self._ask(request, fresh=fresh, attempts=attempts, gate=gate)
+
+    async def head(
+        self,
+        url: str,
+        *,
+        accept: str | None = None,
+        attempts: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        also: AbstractSet[int] = frozenset(),
+    ) -> Response:
+        """Return the answer to HEAD `url`, which has no body; parameters and errors are those of `get`."""
+        sent = {**(headers or {}), "accept": accept or "*/*"}
+        request = _Request("HEAD", _checked("HEAD", url), None, sent, 0, _ONLY_200 | also)
+        return await self._ask(request, fresh=False, attempts=attempts, gate=None)
 
     async def post_json(
         self,
@@ -214,8 +261,8 @@ class Client:
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[httpx.AsyncClient]:
         async with httpx.AsyncClient(
-            transport=self._transport(proxied=True),
-            mounts=dict.fromkeys(_LOOPBACK, self._transport(proxied=False)),
+            transport=_Proxied(self._transport(), self._proxies()),
+            mounts=dict.fromkeys(_LOOPBACK, self._transport()),
             timeout=httpx.Timeout(self.options.timeout, connect=self.options.connect_timeout),
             headers={"user-agent": self.options.user_agent, "accept-encoding": "gzip"},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
@@ -223,8 +270,12 @@ class Client:
         ) as client:
             yield client
 
-    def _transport(self, *, proxied: bool) -> AiohttpTransport:
-        """Loopback is reached directly; everything else by the proxy that the environment names, if any."""
+    def _proxies(self) -> dict[str, httpx.AsyncBaseTransport]:
+        """Return a way by each proxy that the environment names, by the scheme it is for; loopback never takes one."""
+        named = getproxies()
+        return {scheme: self._transport(named[scheme]) for scheme in ("http", "https") if named.get(scheme)}
+
+    def _transport(self, proxy: str | None = None) -> AiohttpTransport:
         tls = self._tls
 
         def session() -> aiohttp.ClientSession:
@@ -232,10 +283,25 @@ class Client:
                 connector=aiohttp.TCPConnector(limit=self.options.max_connections, ssl=tls, keepalive_timeout=30.0),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 read_bufsize=_READ_BUFFER,
-                trust_env=proxied,
+                trust_env=False,
             )
 
-        return _Transport(verify=tls, client=session)
+        try:
+            by = _proxy(proxy) if proxy else None
+        except (httpx.InvalidURL, ValueError) as error:
+            raise FetchError(
+                "the environment names a proxy that is not an http URL", cure="correct HTTP_PROXY and HTTPS_PROXY"
+            ) from error
+        return _Transport(verify=tls, client=session, proxy=by)
+
+
+def _proxy(url: str) -> httpx.Proxy:
+    """Return the proxy at a URL; its password, if any, is put into the header that aiohttp shows to proxies alone."""
+    proxy = httpx.Proxy(url)
+    if proxy.auth is None:
+        return proxy
+    shown = b64encode(":".join(proxy.auth).encode()).decode("ascii")
+    return httpx.Proxy(proxy.url, headers={"Authorization": f"Basic {shown}"})
 
 
 @cache
@@ -248,9 +314,11 @@ def _tls() -> ssl.SSLContext:
 class _Request:
     method: str
     url: httpx.URL
-    content: bytes | None
-    headers: Mapping[str, str]
+    content: bytes | None = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
     limit: int
+    statuses: AbstractSet[int] = _ONLY_200
+    """What is an answer; everything else is an error."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.url.netloc.decode('ascii')}{_printable(self.url.path)}"
@@ -275,9 +343,10 @@ def _checked(method: str, url: str) -> httpx.URL:
 async def _send(client: httpx.AsyncClient, request: _Request, more: Mapping[str, str]) -> Response:
     headers = {**request.headers, **more}
     async with client.stream(request.method, request.url, content=request.content, headers=headers) as reply:
-        if reply.status_code != HTTPStatus.OK:
+        if reply.status_code not in request.statuses:
             raise await _refusal(request, reply)
-        body = await _body(request, reply, request.limit)
+        whole = request.method != "HEAD" and reply.status_code == HTTPStatus.OK
+        body = await _body(request, reply, request.limit) if whole else b""
         return Response(reply.status_code, {k.lower(): v for k, v in reply.headers.items()}, body, str(request.url))
 
 
@@ -318,7 +387,7 @@ async def _refusal(request: _Request, reply: httpx.Response) -> FetchError:
     """Make the error of an answer other than 200. Its body is only read for the message."""
     body = b""
     try:
-        body = await _body(request, reply, _ERROR_BODY)
+        body = await _body(request, reply, _ERROR_BODY) if request.method != "HEAD" else b""
     except (FetchError, httpx.HTTPError, aiohttp.ClientError, OSError):
         body = b""
     status, headers = reply.status_code, reply.headers
@@ -332,6 +401,8 @@ async def _refusal(request: _Request, reply: httpx.Response) -> FetchError:
     if status == HTTPStatus.NOT_FOUND:
         return NotFoundError(message, status=status)
     wait = _retry_after(headers.get("retry-after", ""))
+    if wait is None and status == HTTPStatus.TOO_MANY_REQUESTS:
+        wait = _retry_in_body(body)
     if status == HTTPStatus.TOO_MANY_REQUESTS or (status == HTTPStatus.SERVICE_UNAVAILABLE and wait is not None):
         return RateLimitedError(message, retry_after=wait or 0.0, status=status)
     return FetchError(
@@ -350,6 +421,15 @@ def _retry_after(text: str) -> float | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return min(max((moment - datetime.now(UTC)).total_seconds(), 0.0), _LONGEST_WAIT)
+
+
+def _retry_in_body(body: bytes) -> float | None:
+    """Read the seconds out of a Go duration in an error text, as `retry-after: 1m2.5s`; None where there is none."""
+    found = _IN_BODY.search(body.decode("utf-8", "replace"))
+    parts = _DURATION.findall(found[1]) if found else []
+    if not parts:
+        return None
+    return min(sum(float(number) * _SECONDS.get(unit, 1e-6) for number, unit in parts), _LONGEST_WAIT)
 
 
 def _came_back(content_type: str, body: bytes) -> str:

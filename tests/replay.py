@@ -1,8 +1,8 @@
-"""Serves the recording in tests/fixtures/recording on loopback: a Rekor v2 log at any recorded size, and a Rekor v1 server.
+"""Serves the recording in tests/fixtures/recording on loopback: a Rekor v2 log at any recorded size, a Rekor v1 server, a registry.
 
 v2 serves the recorded files and hides what a log of its present size would not have; `size` and `tree` may be moved while
-it is watched. v1 answers any index or page from the recorded entries and computes consistency proofs. Both keep the paths
-they were asked for, and let a test step in before the answer.
+it is watched. v1 answers any index or page from the recorded entries and computes consistency proofs. The registry answers
+what was recorded, and what a test changed. All keep the paths they were asked for, and let a test step in before the answer.
 """
 
 from __future__ import annotations
@@ -197,6 +197,67 @@ class ReplayV1(LoopbackServer):
     async def _one(self, request: web.Request) -> web.Response:
         index = int(request.query["logIndex"])
         return web.json_response(self.entries[index]) if index in self.entries else web.Response(status=404)
+
+
+@dataclass(frozen=True)
+class RecordedReply:
+    """What the registry answered to one GET."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class ReplayRegistry(LoopbackServer):
+    """The recorded OCI registry: all four artifacts. `replies` is by path and may be changed; `host` is for references."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.replies: dict[str, RecordedReply] = {}
+        for line in (RECORDING / "registry.jsonl").read_text().splitlines():
+            row = json.loads(line)
+            body = row["text"].encode() if "text" in row else pybase64.b64decode(row["base64"], validate=True)
+            self.replies[row["path"]] = RecordedReply(row["status"], row["headers"], body)
+        self._app.router.add_get("/v2/{rest:.*}", self._serve)
+
+    @property
+    def host(self) -> str:
+        return self.url.removeprefix("http://")
+
+    def repositories(self) -> dict[str, str]:
+        """Artifact → reference, for the four artifacts."""
+        suffix, prefix = "/tags/list", "/v2/trustacks/"
+        paths = [path for path in self.replies if path.startswith(prefix) and path.endswith(suffix)]
+        return {
+            path.removeprefix(prefix).removesuffix(
+                suffix
+            ): f"{self.host}/{path.removeprefix('/v2/').removesuffix(suffix)}"
+            for path in paths
+        }
+
+    def tags(self, artifact: str) -> list[str]:
+        """The tags that are listed for an artifact."""
+        return list(json.loads(self.replies[f"/v2/trustacks/{artifact}/tags/list"].body)["tags"])
+
+    def point(self, artifact: str, tag: str, to: str | None) -> None:
+        """Let a tag name what another tag or digest names, or nothing."""
+        base = f"/v2/trustacks/{artifact}"
+        tags = [each for each in self.tags(artifact) if each != tag]
+        if to is None:
+            self.replies.pop(f"{base}/manifests/{tag}", None)
+        else:
+            tags.append(tag)
+            self.replies[f"{base}/manifests/{tag}"] = self.replies[f"{base}/manifests/{to}"]
+        listed = self.replies[f"{base}/tags/list"]
+        body = json.dumps({"name": f"trustacks/{artifact}", "tags": tags}).encode()
+        self.replies[f"{base}/tags/list"] = RecordedReply(listed.status, listed.headers, body)
+
+    async def _serve(self, request: web.Request) -> web.Response:
+        reply = self.replies.get(request.path_qs) or self.replies.get(request.path)
+        if reply is None:
+            error = {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "not recorded"}]}
+            return web.json_response(error, status=404)
+        return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
 
 
 def _refused(status: int, message: str) -> web.Response:

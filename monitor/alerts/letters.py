@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from monitor.alerts import wording
+from monitor.alerts import acts, wording
 from monitor.alerts.message import Message, Paragraph, Section
 from monitor.alerts.wording import Said, Telling
 from monitor.model.finding import Severity
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 _MAX_READ = 50
 """Findings of a delivery that are read to word it; all are counted."""
-_TOLD = ("acknowledged", "resolved", "recovered")
+_TOLD = ("acknowledged", "resolved", "recovered", *acts.ACTS)
 """What was done to an incident that messages repeat."""
 
 

@@ -75,6 +75,12 @@ async def finding(
             await state(tx, after, sink, now, now + options.quiet_interval if waits else now)
 
 
+async def opened(tx: Tx, incident: Incident, options: AlertOptions, now: datetime) -> None:
+    """Queue the telling of an incident that has no finding."""
+    for sink in sinks_for(incident.severity, options.routes):
+        await _queue(tx, incident, sink, DeliveryKind.INCIDENT, incident.severity, (), now)
+
+
 async def notice(tx: Tx, incident: Incident, now: datetime) -> None:
     """Queue the telling of what a person, or recovery, did to an incident: words for the thread, and the first message's state."""
     for sink in await deliveries.sinks_of(tx, incident.id):

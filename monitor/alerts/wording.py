@@ -216,6 +216,8 @@ def _state(telling: Telling) -> tuple[Item, ...]:
 
 def _happened(telling: Telling) -> tuple[Item, ...]:
     """The worst finding in its own words, why it matters, and one line for every other rule."""
+    if not telling.incident.count:
+        return ()
     if not telling.findings:
         return (
             Paragraph(f"{parts.number(telling.incident.count, 'finding')}, all taken back since by later judgement."),
@@ -255,7 +257,10 @@ def _exposure(findings: tuple[Finding, ...]) -> tuple[Section, ...]:
     if artifacts:
         words = f"It is on a digest that we released ({', '.join(artifacts)}): customers have it already."
     else:
-        words = "Not known: no registry is read, so no tag was compared with this signature."
+        words = (
+            "No release that we know carries it. Whether a tag leads to it: `trustacks-monitor digest show sha256:…`, "
+            "with the image's digest from the run's log."
+        )
     return (Section("Can customers reach it?", (Paragraph(words),)),)
 
 

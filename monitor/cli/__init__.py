@@ -11,8 +11,11 @@ from monitor.cli import (
     configuration,
     db,
     demo,
+    digest,
     entries,
     findings,
+    identities,
+    ids,
     incidents,
     logs,
     notify,
@@ -41,6 +44,9 @@ app.add_typer(incidents.app, name="incidents")
 app.command("timeline")(timeline.timeline)
 app.add_typer(logs.app, name="logs")
 app.add_typer(releases.app, name="releases")
+app.add_typer(digest.app, name="digest")
+app.add_typer(identities.app, name="identities")
+app.add_typer(ids.app, name="ids")
 app.add_typer(notify.app, name="notify")
 app.add_typer(configuration.app, name="config")
 app.add_typer(db.app, name="db")

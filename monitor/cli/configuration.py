@@ -33,7 +33,11 @@ async def check(context: typer.Context) -> None:
     for said in register.shortcomings(sinks):
         typer.echo(f"    {visible(said)}")
     ignored = [log.origin for log in settings.watch.logs if log.ignore]
-    notes = list(coverage.unchecked(settings.policy, digests=bool(settings.expected), ignored=ignored))
+    notes = list(
+        coverage.unchecked(
+            settings.policy, digests=bool(settings.expected or settings.registry.repositories), ignored=ignored
+        )
+    )
     if not settings.alerts.security_contact:
         notes.append("no security contact is set: messages cannot say whom to call")
     for note in notes:
@@ -59,6 +63,11 @@ def _understood(settings: Settings) -> Iterator[tuple[str, object]]:
         yield "lawful besides", f"{known.workflow} at {known.refs}: {known.reason} ({known.owner})"
     for file in settings.expected:
         yield "releases", f"{file.name}: {', '.join(each.version for each in file.releases)}"
+    for artifact, repository in settings.registry.repositories.items():
+        yield "registry", f"{artifact}: {repository}"
+    if not settings.registry.repositories:
+        yield "registry", "none is asked: only release files and `releases import` say what may be signed"
+    yield "NOTICE file", settings.notice
     yield "grace", duration(policy.grace)
     yield "names looked for", list(watch.words)
     yield "logs begin at", str(watch.start)

@@ -118,7 +118,7 @@ def _write_settings(folder: Path, world: World) -> Path:
     path = folder / "config.toml"
     path.write_text(
         f'state_dir = "."\nrelease_files = ["releases.toml"]\n\n[trust]\nsource = "{root.name}"\n\n'
-        f'[watch]\npoll_interval = "300ms"\n{logs}'
+        f'[registry]\nrepositories = {{}}\n[watch]\npoll_interval = "300ms"\n{logs}'
     )
     return path
 

@@ -77,6 +77,6 @@ async def unchecked(settings: Settings, tx: Tx) -> list[str]:
     from monitor.history import coverage  # noqa: PLC0415
     from monitor.store import releases  # noqa: PLC0415
 
-    known = (await releases.expectations(tx, None)).sources or bool(settings.expected)
+    known = (await releases.expectations(tx, None)).sources or bool(settings.expected or settings.registry.repositories)
     ignored = [log.origin for log in settings.watch.logs if log.ignore]
     return list(coverage.unchecked(settings.policy, digests=known, ignored=ignored))

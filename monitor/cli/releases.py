@@ -9,8 +9,11 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli import run
+from monitor.cli import output, run
+from monitor.cli.options import FormatOption  # noqa: TC001 - typer reads it at run time
+from monitor.cli.output import Format
 from monitor.errors import SettingsError
+from monitor.model.text import visible
 
 app = typer.Typer(help="What releases may sign.", no_args_is_help=True)
 
@@ -53,6 +56,97 @@ async def import_(
         else "stored entries are judged again by the running monitor, or the next `poll`"
     )
     typer.echo(f"releases {', '.join(done.versions)}: {done.digests} digests; {news}")
+
+
+@app.command("list")
+@run.command
+async def list_(context: typer.Context, form: FormatOption = Format.TABLE) -> None:
+    """List every version that is known, the newest first: who vouches for it, what is missing, which rules hold against it."""
+    from monitor.history import releases as history  # noqa: PLC0415
+
+    settings = run.settings(context)
+    async with run.stored(settings) as store, store.read() as tx:
+        rows = await history.rows(tx, settings.policy)
+    output.write(rows, history.ReleaseRow, form)
+
+
+@app.command("show")
+@run.command
+async def show(
+    context: typer.Context,
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Such as 0.1.2.")],
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Show the digests of one version: what vouches for each, whether its tag resolves to it now, and who signed it."""
+    from monitor.history import releases as history  # noqa: PLC0415
+
+    settings = run.settings(context)
+    async with run.stored(settings) as store, store.read() as tx:
+        rows = await history.digests(tx, version, settings.policy)
+    if not rows:
+        raise SettingsError(f"nothing is known of a release {version}", cure="`releases list` shows those there are")
+    output.write(rows, history.ReleasedDigest, form)
+
+
+@app.command()
+@run.command
+async def approve(
+    context: typer.Context,
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Such as 0.1.2.")],
+    reason: Annotated[str, typer.Option(help="Why it is right.")],
+    *,
+    artifact: Annotated[list[str] | None, typer.Option(help="Only this artifact; may be given again.")] = None,
+    observed: Annotated[
+        bool, typer.Option("--observed", help="Vouch for what the tags resolve to now, where they were moved.")
+    ] = False,
+    author: Annotated[str | None, typer.Option(help="Who vouches for it; by default the user of this machine.")] = None,
+) -> None:
+    """Vouch for a version's digests as the registry showed them first, and everything below them."""
+    from monitor.releases import ledger  # noqa: PLC0415
+
+    settings = run.settings(context)
+    word = ledger.Word(author or getpass.getuser(), reason, datetime.now(UTC))
+    async with run.stored(settings) as store:
+        done = await ledger.approve(store, version, settings.policy, word, artifacts=artifact or (), observed=observed)
+    news = f"approved by {word.author}" if done.added else "all of it was approved before"
+    typer.echo(visible(f"release {version}: {len(done.digests)} digests; {news}"))
+
+
+@app.command()
+@run.command
+async def withdraw(
+    context: typer.Context,
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Such as 0.1.2.")],
+    reason: Annotated[str, typer.Option(help="Why it is pulled.")],
+    *,
+    advisory: Annotated[str, typer.Option(metavar="URL", help="Where customers can read on.")] = "",
+    author: Annotated[str | None, typer.Option(help="Who pulls it; by default the user of this machine.")] = None,
+) -> None:
+    """Say that a version is pulled: a new signature on it, or the return of its tag, is an alarm from now on."""
+    from monitor.releases import ledger  # noqa: PLC0415
+
+    settings = run.settings(context)
+    word = ledger.Word(author or getpass.getuser(), reason, datetime.now(UTC))
+    async with run.stored(settings) as store:
+        new = await ledger.withdraw(store, version, settings.policy, word, advisory)
+    typer.echo(visible(f"release {version}: {f'withdrawn by {word.author}' if new else 'was withdrawn before'}"))
+
+
+@app.command()
+@run.command
+async def refresh(context: typer.Context) -> int:
+    """Read the registry now. Exit status 5 when any of it could not be read."""
+    async with run.opened(context) as app:
+        if not app.settings.registry.references:
+            raise SettingsError("no registry is configured", cure="name each artifact's repository under [registry]")
+        await app.refresh_root()
+        report = await app.read_registry(lambda: False)
+        while report.more:
+            report = await app.read_registry(lambda: False)
+    typer.echo(f"{report.tags} release tags, {report.begun} new; {report.bundles} new signatures beside them")
+    for host, error in report.errors.items():
+        typer.echo(visible(f"{host}: {error}"), err=True)
+    return run.Exit.OPERATIONAL if report.errors else run.Exit.CLEAN
 
 
 def _read(path: Path, limit: int) -> bytes:

@@ -85,7 +85,7 @@ def _print(report: PollReport, incidents: list[Incident], notes: list[str]) -> N
         if passed.error:
             typer.echo(f"    not read: {visible(passed.error)}")
     for host, error in report.unreached:
-        typer.echo(f"{visible(host)}: its list of logs could not be read\n    not read: {visible(error)}")
+        typer.echo(f"{visible(host)}: it could not be read\n    not read: {visible(error)}")
     if not report.logs:
         typer.echo("no log could be followed")
     typer.echo(f"{report.new_findings} new findings, {len(incidents)} open incidents")

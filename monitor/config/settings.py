@@ -21,6 +21,8 @@ from monitor.config import shapes, sources
 from monitor.errors import MonitorError, SettingsError, StoreError
 from monitor.fetch import FetchOptions
 from monitor.releases import files
+from monitor.releases.auth import Credentials
+from monitor.releases.registry import RegistryOptions
 from monitor.rules.policy import Known, Policy
 from monitor.store.connect import parse_url, shown
 from monitor.trust.source import REPOSITORIES, RootOptions
@@ -45,12 +47,15 @@ _OURS = frozenset(
         (AlertOptions, "routes"),
         (AlertOptions, "publishing"),
         (AlertOptions, "command"),
+        (RegistryOptions, "credentials"),
         (SlackOptions, "token"),
         (SlackOptions, "webhook"),
     }
 )
 """Fields of options that follow from other settings or hold secrets: no keys of the file."""
 _SECRET = re.compile(r"(.*_)?(token|webhook|password|secret)(_.*)?")
+_FROM_ENVIRONMENT = ("slack_token", "slack_webhook", "registry_username", "registry_password", "registry_token")
+"""Keys that the environment alone may set."""
 _LARGEST_KEY = 1 << 16
 
 
@@ -62,6 +67,7 @@ class File:
     state_dir: str = ""
     contributor_keys: tuple[str, ...] = ()
     release_files: tuple[str, ...] = ()
+    notice: str = ""
     policy: Policy = field(default_factory=Policy)
     known: tuple[Known, ...] = ()
     trust: RootOptions = field(default_factory=RootOptions)
@@ -69,6 +75,7 @@ class File:
     watch: WatchOptions = field(default_factory=WatchOptions)
     alerts: AlertOptions = field(default_factory=AlertOptions)
     slack: SlackOptions = field(default_factory=SlackOptions)
+    registry: RegistryOptions = field(default_factory=RegistryOptions)
     release: tuple[dict[str, Any], ...] = ()
 
 
@@ -87,6 +94,9 @@ class Settings:
     watch: WatchOptions
     alerts: AlertOptions
     slack: SlackOptions
+    registry: RegistryOptions
+    notice: str
+    """The NOTICE file, an https URL or a path; empty: not compared."""
     expected: tuple[ReleaseFile, ...] = ()
     """The releases that the settings list, and those of the release files they name, with approved authority."""
 
@@ -106,7 +116,7 @@ def load(path: Path | None, environ: Mapping[str, str], *, system: Path = SYSTEM
     named = environ.get(f"{sources.PREFIX}CONFIG")
     chosen = path or (Path(named) if named else system if system.is_file() else None)
     source = sources.read(chosen, environ)
-    secrets = {name: _secret(source, name) for name in ("slack_token", "slack_webhook")}
+    secrets = {name: _secret(source, name) for name in _FROM_ENVIRONMENT}
     _refuse_secrets(source.tree, (), source)
     file = shapes.read(File, source, _OURS)
     state = _state_dir(source, file.state_dir, environ)
@@ -119,6 +129,7 @@ def load(path: Path | None, environ: Mapping[str, str], *, system: Path = SYSTEM
         ("slack",),
         lambda: replace(file.slack, token=secrets["slack_token"], webhook=secrets["slack_webhook"]),
     )
+    registry = _checked(source, ("registry",), lambda: _with_credentials(file.registry, secrets))
     return Settings(
         file=chosen,
         state_dir=state,
@@ -130,8 +141,28 @@ def load(path: Path | None, environ: Mapping[str, str], *, system: Path = SYSTEM
         watch=file.watch,
         alerts=replace(file.alerts, publishing=tuple(policy.workflows), links=file.alerts.links or None),
         slack=slack,
+        registry=registry,
+        notice=_notice(source, file.notice),
         expected=tuple(_expected(source, file, policy)),
     )
+
+
+def _with_credentials(registry: RegistryOptions, secrets: Mapping[str, str]) -> RegistryOptions:
+    """The credentials of the environment, for every registry that the settings name."""
+    given = Credentials(secrets["registry_username"], secrets["registry_password"], secrets["registry_token"])
+    if given == Credentials():
+        return registry
+    return replace(registry, credentials={each.host: given for each in registry.references.values()})
+
+
+def _notice(source: Source, given: str) -> str:
+    if not given or given.startswith("https://"):
+        return given
+    if "://" in given:
+        raise SettingsError(
+            f"{source.place(('notice',))}: {given!r} is neither an https URL nor a path", cure="give one of them"
+        )
+    return str(source.folder(("notice",)) / Path(given).expanduser())
 
 
 def _secret(source: Source, name: str) -> str:
@@ -145,7 +176,8 @@ def _refuse_secrets(tree: Mapping[str, object], above: Key, source: Source) -> N
         if isinstance(value, dict):
             _refuse_secrets(value, key, source)
         elif _SECRET.fullmatch(name):
-            variable = f"{sources.PREFIX}SLACK_{'WEBHOOK' if 'webhook' in name else 'TOKEN'}"
+            kind = "WEBHOOK" if "webhook" in name else "PASSWORD" if "password" in name else "TOKEN"
+            variable = f"{sources.PREFIX}{'REGISTRY' if kind == 'PASSWORD' or 'registry' in key else 'SLACK'}_{kind}"
             raise SettingsError(
                 f"{source.place(key)}: a secret does not belong here",
                 cure=f"set the environment variable {variable}, or name a file that holds it in {variable}_FILE",

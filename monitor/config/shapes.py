@@ -25,6 +25,7 @@ from monitor.model.finding import Severity
 from monitor.model.log import Mode, Protocol
 from monitor.model.release import Authority
 from monitor.model.text import clip
+from monitor.releases.auth import Credentials
 from monitor.rules.pattern import compiled
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _NAMES = {
+    "Credentials": Credentials,
     "Mapping": dict,
     "Path": Path,
     "Protocol": Protocol,
@@ -56,6 +58,7 @@ _RANGES: dict[str, tuple[Any, Any]] = {
     "batch": (1, 10_000),
     "connect_timeout": (0.1, 300),
     "ended_interval": (_SECOND / 20, timedelta(days=7)),
+    "in_flight": (1, 64),
     "max_backoff": (0.0, 600),
     "max_connections": (1, 1000),
     "max_retry_after": (0.0, 3600),

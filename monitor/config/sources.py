@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PREFIX = "TRUSTACKS_MONITOR_"
 """Of every environment variable that is ours."""
-SECRETS = ("database", "slack_token", "slack_webhook")
+SECRETS = ("database", "slack_token", "slack_webhook", "registry_password", "registry_token")
 """Keys whose value may also be the content of the file that `…_FILE` names."""
 _LARGEST = 1 << 20
 _LARGEST_SECRET = 1 << 16

@@ -16,7 +16,7 @@ from monitor.model.judgement import Judgement
 from monitor.model.release import DigestStatus
 from monitor.rules import entry as entry_rules
 from monitor.rules import integrity
-from monitor.store import entries, findings, health, logs, releases
+from monitor.store import entries, findings, health, logs, releases, signatures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -91,6 +91,14 @@ def _decide(
     return _Verdicts(replace(judgement, revision=bench.revision(generation) + (_OPEN if open_question else "")))
 
 
+async def expected(tx: Tx, entry: LogEntry, *, alarmed: bool = False) -> Expectations:
+    """Return what is expected of an entry. `alarmed` says that it was judged unexpected before."""
+    found = await releases.expectations(tx, entry_rules.logged_hash(entry))
+    runs = {signer.certificate.run for signer in entry.signers if signer.trusted and signer.certificate}
+    attempts = [each for run in sorted(filter(None, runs)) for each in await signatures.attempts(tx, run)]
+    return replace(found, attempts=tuple(attempts), alarmed=alarmed)
+
+
 async def take(
     tx: Tx,
     readings: Iterable[Reading],
@@ -110,7 +118,7 @@ async def take(
         entry = reading.entry
         if entry is None:
             continue
-        expectations = await releases.expectations(tx, entry_rules.logged_hash(entry))
+        expectations = await expected(tx, entry)
         verdicts = _decide(entry, expectations, bench, generation, now)
         await health.report(tx, "rule-failed", RULES_SOURCE, now, verdicts.error) if verdicts.error else None
         if not verdicts.judgement.related:

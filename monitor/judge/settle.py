@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from monitor.judge.intake import Taken, decide
+from monitor.judge.intake import Taken, decide, expected
 from monitor.judge.read import read
-from monitor.rules import entry as entry_rules
+from monitor.model.release import DigestStatus
 from monitor.store import entries, findings, health, releases
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ async def settle(tx: Tx, stored: StoredEntry, bench: Bench, prefilter: Prefilter
     if entry is None:
         return Taken()
     generation = await releases.generation(tx)
-    expectations = await releases.expectations(tx, entry_rules.logged_hash(entry))
+    expectations = await expected(tx, entry, alarmed=stored.digest_status is DigestStatus.UNEXPECTED)
     judgement = decide(entry, expectations, bench, generation, now)
     await entries.set_judgement(tx, stored.id, entry, judgement, now)
     if judgement.revision is None:

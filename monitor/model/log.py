@@ -192,6 +192,7 @@ class ConflictKind(StrEnum):
     ROLLED_BACK = "rolled-back"
     UNPROVEN = "unproven"
     SHARDS_CHANGED = "shards-changed"
+    BUNDLE_MISMATCH = "bundle-mismatch"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import total_ordering
 from typing import TYPE_CHECKING
@@ -19,6 +19,12 @@ class Authority(StrEnum):
     PINNED = "pinned"
     BASELINE = "pinned (baseline)"
     CLAIMED = "claimed"
+    OBSERVED = "observed"
+    """What a released tag was moved to: it explains, like a claim, and silences nothing."""
+
+
+VOUCHING = frozenset({Authority.APPROVED, Authority.PINNED, Authority.BASELINE})
+"""Who can make a digest expected; the others only explain."""
 
 
 class DigestKind(StrEnum):
@@ -63,6 +69,27 @@ class Match:
     digest: str
     authority: Authority
     how: str
+    since: datetime | None = field(default=None, compare=False)
+    """When that authority first gave its word, as we saw it."""
+
+    @property
+    def predicate(self) -> str | None:
+        """The predicate type of the attestation that the logged hash is of; None for a signature of cosign's own."""
+        return self.how.removeprefix(ATTESTED) if self.how.startswith(ATTESTED) else None
+
+
+ATTESTED = "attestation of "
+"""How a hash begins its way when it is that of a fetched attestation; its predicate type follows. Cosign's own is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of a run that signed an expected digest of `version`."""
+
+    run: str
+    attempt: int
+    commit: str
+    version: str
 
 
 class DigestStatus(StrEnum):
@@ -72,6 +99,8 @@ class DigestStatus(StrEnum):
     PENDING = "pending"
     """It matches nothing and its grace period runs."""
     UNEXPECTED = "unexpected"
+    SUPERSEDED = "superseded"
+    """Signed by an attempt of a run whose later attempt signed what was released."""
     UNJUDGED = "unjudged"
     """The grace period is over and a configured source could not be asked."""
     NOT_CHECKED = "not-checked"
@@ -83,15 +112,58 @@ class Expectations:
     """What the store knows about one logged hash, when it was asked.
 
     `complete` holds the (version, artifact) pairs for which any digest is expected. `sources` says that there is any source of
-    expected digests at all; `unreachable` that one of them could not be asked since the entry was first seen.
+    expected digests at all; `unreachable` that a configured registry fails now.
     """
 
     matches: tuple[Match, ...]
     complete: frozenset[tuple[str, str]]
     sources: bool
     unreachable: bool = False
+    registry: bool = False
+    """Whether a registry is a source."""
+    asked_at: datetime | None = None
+    """Until when every configured registry is known; None where one never answered."""
     tag_first_seen: datetime | None = None
     """When the matched digest's tag was first seen, if the registry was read."""
+    attempts: tuple[Attempt, ...] = ()
+    """What other attempts of the entry's own run signed."""
+    alarmed: bool = False
+    """The entry was judged unexpected before: a tag that appears afterwards takes nothing back."""
+
+
+class InLog(StrEnum):
+    """Whether the log entry that a bundle cites is where the bundle says."""
+
+    OPEN = "open"
+    """What we have read of the log does not reach there yet."""
+    CONFIRMED = "confirmed"
+    MISSING = "missing"
+    MISMATCH = "mismatch"
+    UNCHECKED = "unchecked"
+    """It cites no log that we follow, or a place before the one where following began."""
+
+
+@dataclass(frozen=True, slots=True)
+class TagObservation:
+    """A stretch of time in which a tag resolved to one digest. `gone_at` is when we first saw that it did no more."""
+
+    artifact: str
+    tag: str
+    digest: str
+    first_seen: datetime
+    last_seen: datetime
+    gone_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A person's word that a version is pulled."""
+
+    version: str
+    at: datetime
+    author: str
+    reason: str
+    advisory: str = ""
 
 
 _SEMVER = re.compile(

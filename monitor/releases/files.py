@@ -27,7 +27,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeGuard
 
 from monitor.errors import SettingsError
@@ -57,6 +57,8 @@ class ListedDigest:
     artifact: str
     digest: str
     kind: DigestKind
+    line: int | None = field(default=None, compare=False)
+    """Where it stands in its file, as far as can be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,7 @@ class _Reader:
                 known = ", ".join(self.policy.artifacts)
                 self._fault(f"{where}: artifacts has no {_said(artifact)}; they are {known}", "artifacts", artifact)
             elif self._is_digest(digest, f"{where}: artifacts: {artifact}", "artifacts", artifact):
-                yield ListedDigest(artifact, digest, DigestKind.TAG)
+                yield ListedDigest(artifact, digest, DigestKind.TAG, self._line(("artifacts", artifact, digest)))
 
     def _manifests(self, table: Mapping[str, object], where: str) -> Iterator[ListedDigest]:
         artifacts = table.get("artifacts")
@@ -200,7 +202,7 @@ class _Reader:
             if digest in seen:
                 self._fault(f"{where} lists {digest} twice", "manifests", digest)
             seen.add(digest)
-            yield ListedDigest(artifact, digest, DigestKind.MANIFEST)
+            yield ListedDigest(artifact, digest, DigestKind.MANIFEST, self._line(("manifests", digest)))
 
     def _files(self, table: Mapping[str, object], where: str) -> Iterator[ListedDigest]:
         for file, digest in self._table(table, "files", where).items():
@@ -209,7 +211,7 @@ class _Reader:
             elif file in self.policy.artifacts:
                 self._fault(f"{where}: files: {file} is an artifact, not a file", "files", file)
             elif self._is_digest(digest, f"{where}: files: {file}", "files", file):
-                yield ListedDigest(file, digest, DigestKind.FILE)
+                yield ListedDigest(file, digest, DigestKind.FILE, self._line(("files", file, digest)))
 
     def _is_digest(self, value: object, where: str, *near: str) -> TypeGuard[str]:
         if isinstance(value, str) and _DIGEST.fullmatch(value):

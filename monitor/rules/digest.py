@@ -7,8 +7,10 @@ not be asked is a fact given to them, and never counts as clean.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from monitor.model.entry import Claim
 from monitor.model.release import Authority, DigestStatus, release_version
 from monitor.model.text import rfc3339
 from monitor.rules.hit import Hit, fact
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from monitor.model.entry import LogEntry
     from monitor.model.finding import Fact
-    from monitor.model.release import Expectations, Match
+    from monitor.model.release import Attempt, Expectations, Match
     from monitor.rules.policy import Policy
     from monitor.rules.subject import Subject
 
@@ -27,6 +29,7 @@ _URGENCY = (
     DigestStatus.PENDING,
     DigestStatus.UNJUDGED,
     DigestStatus.UNEXPECTED,
+    DigestStatus.SUPERSEDED,
     DigestStatus.EXPECTED,
     DigestStatus.NOT_CHECKED,
 )
@@ -56,18 +59,55 @@ def judge(
     """
     if expectations is None or not expectations.sources or subject.known(policy):
         return Ruling(DigestStatus.NOT_CHECKED)
+    due = entry.first_seen + (policy.grace if has_grace(subject, expectations, policy) else timedelta(0))
     matches = sufficient(expectations, policy)
-    if matches:
-        hits = (*_of_other_release(subject, matches, policy), *_late(entry, matches, expectations, policy))
+    standing = tuple(match for match in matches if not (expectations.alarmed and _too_late(match, due)))
+    if standing:
+        hits = (*_of_other_release(subject, standing, policy), *_late(entry, standing, expectations, policy))
         return Ruling(DigestStatus.EXPECTED, hits)
-    if has_grace(subject, expectations, policy) and now < entry.first_seen + policy.grace:
+    if now < due or _unasked(expectations, due, now, policy):
         return Ruling(DigestStatus.PENDING)
     seen = fact("logged hash", str(entry.decoded.digest) if entry.decoded.digest else None, _expected(subject))
-    if expectations.unreachable:
+    facts = (seen, *_explained(expectations), *_appeared(matches))
+    if (expectations.registry or expectations.unreachable) and not _asked(expectations, due):
         summary = f"{subject.title} signed a digest we do not know, and the registry could not be asked about it."
-        return Ruling(DigestStatus.UNJUDGED, (Hit("digest-unjudged", summary, (seen, *_claimed(expectations))),))
+        return Ruling(DigestStatus.UNJUDGED, (Hit("digest-unjudged", summary, facts),))
+    later = _superseded_by(subject, expectations)
+    if later is not None:
+        summary = f"{subject.title} signed a digest that attempt {later.attempt} of the same run replaced."
+        told = fact("attempt", str(subject.certificate.attempt), f"{later.attempt}, which signed what was released")
+        return Ruling(DigestStatus.SUPERSEDED, (Hit("superseded-attempt", summary, (*facts, told)),))
     summary = f"{subject.title} signed a digest that belongs to no release we know."
-    return Ruling(DigestStatus.UNEXPECTED, (Hit("unexpected-digest", summary, (seen, *_claimed(expectations))),))
+    return Ruling(DigestStatus.UNEXPECTED, (Hit("unexpected-digest", summary, facts),))
+
+
+def _asked(expectations: Expectations, due: datetime) -> bool:
+    """Whether every registry was read since the digest had to be known."""
+    return expectations.asked_at is not None and expectations.asked_at >= due
+
+
+def _unasked(expectations: Expectations, due: datetime, now: datetime, policy: Policy) -> bool:
+    """Whether the registries still have to be read since then: they answer, and their next reading is not overdue."""
+    if not expectations.registry or _asked(expectations, due) or expectations.unreachable:
+        return False
+    return now < due + policy.deadline("registry-unreachable")
+
+
+def _too_late(match: Match, due: datetime) -> bool:
+    """Whether only a tag vouches that appeared after the alarm: whoever runs the workflow can push tags too."""
+    return match.authority is Authority.PINNED and match.since is not None and match.since > due
+
+
+def _superseded_by(subject: Subject, expectations: Expectations) -> Attempt | None:
+    """Return a later attempt of the signer's own run, from the same commit, that signed what this version carries."""
+    certificate, version = subject.certificate, release_version(subject.ref or "")
+    if certificate.attempt is None or version is None:
+        return None
+    own = (certificate.run, certificate.claims.get(Claim.SOURCE_DIGEST), version.text)
+    for other in expectations.attempts:
+        if (other.run, other.commit, other.version) == own and other.attempt > certificate.attempt:
+            return other
+    return None
 
 
 def has_grace(subject: Subject, expectations: Expectations, policy: Policy) -> bool:
@@ -112,6 +152,8 @@ def _of_other_release(subject: Subject, matches: tuple[Match, ...], policy: Poli
 def _late(entry: LogEntry, matches: tuple[Match, ...], expectations: Expectations, policy: Policy) -> Iterator[Hit]:
     released = expectations.tag_first_seen
     signed = entry.signed_at or entry.first_seen
+    if any(match.predicate is not None for match in matches):
+        return
     if released is None or signed - released <= policy.late_after:
         return
     match = matches[0]
@@ -131,10 +173,30 @@ def _expected(subject: Subject) -> str:
     return f"a digest of release {version}" if version else "a digest of a release"
 
 
-def _claimed(expectations: Expectations) -> tuple[Fact, ...]:
-    """Return what a workflow's own file says of the digest: it explains, and silences nothing."""
+_EXPLAINS = {Authority.CLAIMED: "claimed as", Authority.OBSERVED: "its tag was moved to this digest:"}
+
+
+def _explained(expectations: Expectations) -> tuple[Fact, ...]:
+    """Return what a workflow's own file or a moved tag says of the digest: it explains, and silences nothing."""
     return tuple(
-        fact(f"claimed as {match.artifact} {match.version}", match.digest, "vouched for by a person or the registry")
+        fact(
+            f"{_EXPLAINS[match.authority]} {match.artifact} {match.version}",
+            match.digest,
+            "vouched for by a person or the registry",
+        )
         for match in expectations.matches[:_LISTED]
-        if match.authority is Authority.CLAIMED
+        if match.authority in _EXPLAINS
+    )
+
+
+def _appeared(matches: tuple[Match, ...]) -> tuple[Fact, ...]:
+    """Return the tags that appeared after the alarm: they close nothing, a person does."""
+    return tuple(
+        fact(
+            f"tag appeared after the alarm: {match.artifact} {match.version}",
+            rfc3339(match.since),
+            "approved by a person",
+        )
+        for match in matches[:_LISTED]
+        if match.since is not None
     )

@@ -22,6 +22,7 @@ RULE_OF = {
     ConflictKind.ROLLED_BACK: "log-rolled-back",
     ConflictKind.UNPROVEN: "consistency-unproven",
     ConflictKind.SHARDS_CHANGED: "shard-list-changed",
+    ConflictKind.BUNDLE_MISMATCH: "bundle-mismatch",
 }
 """Every way in which a log contradicts itself has its rule."""
 

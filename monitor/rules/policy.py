@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from monitor.errors import SettingsError
-from monitor.model.release import Authority
+from monitor.model.release import VOUCHING, Authority
 from monitor.model.rulebook import RULES
 from monitor.rules.pattern import compiled
 
@@ -123,6 +123,9 @@ class Policy:
     """Whose word makes a digest expected. `claimed` never does: it explains, and silences nothing."""
     references: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By artifact, the image references that customers pull, in place of `ghcr.io/trustacks/<artifact>`."""
+    sbom_required: tuple[str, ...] = ()
+    """Artifacts whose release is incomplete without an attested list of contents (SBOM)."""
+    sbom_predicates: tuple[str, ...] = ("https://spdx.dev/Document", "https://cyclonedx.org/bom")
     extra_references: tuple[str, ...] = ()
     """References under which any artifact may have been signed in cosign's legacy format."""
 
@@ -196,11 +199,16 @@ def _check(policy: Policy) -> None:
         )
     for workflow in policy.workflows:
         compiled(policy.published_pattern.replace("{workflow}", workflow))
+    for artifact in policy.sbom_required:
+        if artifact not in policy.artifacts:
+            raise SettingsError(
+                f"sbom_required names no artifact: {artifact!r}", cure=f"they are {', '.join(policy.artifacts)}"
+            )
     for key in policy.contributor_keys:
         _must("contributor_keys", key, _KEY, "give the SHA-256 of the key's SubjectPublicKeyInfo in lower-case hex")
-    if Authority.CLAIMED in policy.sufficient:
+    for authority in sorted(policy.sufficient - VOUCHING):
         raise SettingsError(
-            "sufficient holds 'claimed'", cure="a file that a workflow wrote cannot vouch for what the workflow signed"
+            f"sufficient holds '{authority}'", cure="who may vouch for a digest: " + ", ".join(sorted(VOUCHING))
         )
     _check_rules(policy)
 

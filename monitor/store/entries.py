@@ -158,11 +158,15 @@ def _shown_signer(entry: LogEntry, judgement: Judgement) -> JudgedSigner | None:
 
 
 async def to_settle(tx: Tx, revision: str, after: int, limit: int) -> list[StoredEntry]:
-    """Return at most `limit` entries of ids above `after` that are unjudged, pending or judged by another revision."""
+    """Return at most `limit` entries of ids above `after` that are unjudged, pending or of another revision.
+
+    Those that a registry could not be asked about are too: it may answer now.
+    """
     c = entries.c
     others = [c.revision == other for other in await _revisions(tx) if other != revision]
     ids: set[int] = set()
-    for unsettled in (c.revision.is_(None), c.digest_status == DigestStatus.PENDING, *others):  # an index each
+    waiting = [c.digest_status == status for status in (DigestStatus.PENDING, DigestStatus.UNJUDGED)]
+    for unsettled in (c.revision.is_(None), *waiting, *others):  # an index each
         found = sa.select(c.id).where(unsettled, c.id > after, c.disproven.is_(False)).order_by(c.id).limit(limit)
         ids.update((await tx.execute(found)).scalars())
     statement = _select().where(c.id.in_(sorted(ids)[:limit])).order_by(c.id)

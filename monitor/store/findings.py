@@ -77,6 +77,15 @@ async def withdraw(tx: Tx, rule: str, subject: str, now: datetime) -> bool:
     return (await tx.execute(sa.update(findings).where(*standing).values(withdrawn_at=now))).rowcount == 1
 
 
+async def standing(tx: Tx, prefix: str) -> list[tuple[str, str]]:
+    """Return (rule, subject) of every finding that stands, is about no entry and whose subject begins so."""
+    c = findings.c
+    statement = sa.select(c.rule, c.subject).where(
+        c.entry_id.is_(None), c.withdrawn_at.is_(None), c.subject.startswith(prefix, autoescape=True)
+    )
+    return [(row.rule, row.subject) for row in await tx.execute(statement.order_by(c.id))]
+
+
 async def unassigned(tx: Tx, limit: int) -> list[StoredFinding]:
     """Return at most `limit` findings that stand and have no incident yet, the worst first, then the oldest."""
     c = findings.c

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-HEAD = "0001"
-CODE = 1
+HEAD = "0002"
+CODE = 2
 
 
 @dataclass(frozen=True, slots=True)

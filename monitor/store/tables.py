@@ -12,7 +12,7 @@ from monitor.model.entry import DigestRole, Trust
 from monitor.model.finding import Accepted, Category, Severity
 from monitor.model.incident import DeliveryKind, DeliveryState, IncidentState
 from monitor.model.log import CheckpointSource, CheckpointStatus, ConflictKind, LogState, Mode, Protocol
-from monitor.model.release import Authority, DigestKind, DigestStatus
+from monitor.model.release import Authority, DigestKind, DigestStatus, InLog
 from monitor.store.types import BigId, Blob, Choice, Foreign, Json, Key, Moment
 
 metadata = sa.MetaData(
@@ -212,6 +212,7 @@ entries = Table(
     Index("ix_entries_revision", "revision", "id"),
     Index("ix_entries_digest_status", "digest_status", "id"),
     Index("ix_entries_proof", "log", "proof_size", "id"),
+    Index("ix_entries_trust", "trust", "id"),
 )
 
 leaves = Table(  # apart from `entries`, so that a list reads no leaf
@@ -285,6 +286,77 @@ expected_hashes = Table(
     Column("value", String(64), primary_key=True),
     Column("digest", Key, primary_key=True),
     Column("how", Key, primary_key=True),
+)
+
+tag_observations = Table(  # a row a stretch of time in which a tag resolved to one digest
+    "tag_observations",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("artifact", Key, nullable=False),
+    Column("tag", Key, nullable=False),
+    Column("digest", Key, nullable=False),
+    Column("first_seen", Moment, nullable=False),
+    Column("last_seen", Moment, nullable=False),
+    Column("gone_at", Moment),
+    Index(
+        "ix_tag_observations_now",
+        "artifact",
+        "tag",
+        unique=True,
+        sqlite_where=sa.text("gone_at IS NULL"),
+        postgresql_where=sa.text("gone_at IS NULL"),
+    ),
+    Index("ix_tag_observations_tag", "tag", "artifact", "id"),
+    Index("ix_tag_observations_digest", "digest", "id"),
+)
+
+attachments = Table(  # when the signatures beside a digest were last asked for
+    "attachments",
+    metadata,
+    Column("artifact", Key, primary_key=True),
+    Column("digest", Key, primary_key=True),
+    Column("asked_at", Moment),
+    Column("added_at", Moment, nullable=False),
+    Column("error", Foreign, nullable=False),
+    Index("ix_attachments_asked_at", "asked_at"),
+)
+
+bundles = Table(
+    "bundles",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("artifact", Key, nullable=False),
+    Column("digest", Key, nullable=False),
+    Column("source", Key, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("predicate_type", Foreign),
+    Column("payload_hashes", Json, nullable=False),
+    Column("subjects", Json, nullable=False),
+    Column("fingerprint", String(64)),
+    Column("identity", Foreign),
+    Column("verified", String(32), nullable=False),
+    Column("why", Foreign, nullable=False),
+    Column("log", Key),
+    Column("index", BigInteger),
+    Column("leaf_hash", Blob),
+    Column("in_log", Choice(InLog), nullable=False),
+    Column("data", Blob),
+    Column("trust_root", String(64), nullable=False),
+    Column("fetched_at", Moment, nullable=False),
+    Column("checked_at", Moment),
+    UniqueConstraint("artifact", "digest", "source"),
+    Index("ix_bundles_in_log", "in_log", "id"),
+    Index("ix_bundles_digest", "digest", "id"),
+)
+
+withdrawals = Table(
+    "withdrawals",
+    metadata,
+    Column("version", Key, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("author", Foreign, nullable=False),
+    Column("reason", Foreign, nullable=False),
+    Column("advisory", Foreign, nullable=False),
 )
 
 incidents = Table(

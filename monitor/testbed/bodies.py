@@ -20,6 +20,8 @@ from monitor.errors import FormatError
 from monitor.testbed.keys import pem_of, spki_of, text64
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cryptography.x509 import Certificate
 
 IN_TOTO: Final = "application/vnd.in-toto+json"
@@ -50,6 +52,20 @@ def statement(digest: str) -> bytes:
         f'{{"_type":"https://in-toto.io/Statement/v1", '
         f'"subject":[{{"digest":{{"sha256":"{value}"}}, "annotations":{{}}}}], '
         f'"predicateType":"{SIGN_PREDICATE}", "predicate":{{}}}}'
+    ).encode()
+
+
+def attestation(digests: Mapping[str, str], predicate_type: str, predicate: object = None) -> bytes:
+    """Return the in-toto statement of an attestation over `digests` (name → "sha256:…"), as `cosign attest` writes it."""
+    subjects = [{"name": name, "digest": {"sha256": digest_bytes(each).hex()}} for name, each in digests.items()]
+    return json.dumps(
+        {
+            "_type": "https://in-toto.io/Statement/v0.1",
+            "predicateType": predicate_type,
+            "subject": subjects,
+            "predicate": predicate if predicate is not None else {},
+        },
+        separators=(",", ":"),
     ).encode()
 
 

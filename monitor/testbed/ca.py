@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
+from monitor.testbed.der import octets, tagged
 from monitor.testbed.keys import spki_of
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ FULCIO_ARC: Final = "1.3.6.1.4.1.57264.1."
 SCT_LIST: Final = ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
 SCT_DELAY_MS: Final = 137
 """Milliseconds from notBefore to the SCT."""
-DER_SHORT: Final = 0x80
-DER_ONE_BYTE: Final = 0x100
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,7 @@ class Claims:
 
 def utf8_string(text: str) -> bytes:
     """Return A DER UTF8String."""
-    return _tagged(0x0C, text.encode())
+    return tagged(0x0C, text.encode())
 
 
 class CertificateAuthority:
@@ -187,7 +186,7 @@ class CertificateAuthority:
         )
         signature = key.sign(b"\x00\x00" + milliseconds + precert_entry, ECDSA(SHA256()))
         sct = b"\x00" + self.ct_log_id + milliseconds + b"\x00\x00" + b"\x04\x03" + _sized(signature)
-        return _tagged(0x04, _sized(_sized(sct)))
+        return octets(_sized(_sized(sct)))
 
     def _authority(
         self,
@@ -240,14 +239,3 @@ def _key_usage(*, leaf: bool) -> x509.KeyUsage:
 def _sized(data: bytes) -> bytes:
     """TLS encoding of a vector with a two-byte length."""
     return struct.pack(">H", len(data)) + data
-
-
-def _tagged(tag: int, value: bytes) -> bytes:
-    """DER: a tag, a definite length, the value (under 64 KiB)."""
-    if len(value) < DER_SHORT:
-        length = bytes([len(value)])
-    elif len(value) < DER_ONE_BYTE:
-        length = bytes([0x81, len(value)])
-    else:
-        length = b"\x82" + struct.pack(">H", len(value))
-    return bytes([tag]) + length + value

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from monitor.testbed.ca import CertificateAuthority
     from monitor.testbed.keys import LogKey
+    from monitor.testbed.tsa import TimestampAuthority
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +37,16 @@ class ListedLog:
         return f"https://{self.host}"
 
 
-def trusted_root(authorities: Sequence[CertificateAuthority], logs: Iterable[ListedLog]) -> bytes:
+def trusted_root(
+    authorities: Sequence[CertificateAuthority], logs: Iterable[ListedLog], stamps: Iterable[TimestampAuthority] = ()
+) -> bytes:
     """Return trusted_root.json (version 0.1)."""
     root = {
         "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
         "tlogs": [_tlog(log) for log in logs],
-        "certificateAuthorities": [_authority(authority) for authority in authorities],
+        "certificateAuthorities": [_authority(authority, "fulcio") for authority in authorities],
         "ctlogs": [_ct_log(authority) for authority in authorities],
-        "timestampAuthorities": [],
+        "timestampAuthorities": [_authority(stamp, "tsa") for stamp in stamps],
     }
     return json.dumps(root, indent=1).encode()
 
@@ -81,11 +84,11 @@ def _tlog(log: ListedLog) -> dict[str, object]:
     }
 
 
-def _authority(authority: CertificateAuthority) -> dict[str, object]:
+def _authority(authority: CertificateAuthority | TimestampAuthority, host: str) -> dict[str, object]:
     certificates = [{"rawBytes": text64(certificate.public_bytes(Encoding.DER))} for certificate in authority.chain]
     return {
         "subject": {"organization": "sigstore.dev", "commonName": "sigstore"},
-        "uri": "https://fulcio.trustacks.test",
+        "uri": f"https://{host}.trustacks.test",
         "certChain": {"certificates": certificates},
         "validFor": {"start": rfc3339(authority.start)},
     }

@@ -1,4 +1,4 @@
-"""The embedded Sigstore as a whole: an authority, a Rekor v1 log, Rekor v2 logs, a TUF repository, a Slack.
+"""The embedded Sigstore as a whole: authorities, a Rekor v1 log, Rekor v2 logs, a TUF repository, a registry, a Slack.
 
 It signs as cosign 3.1.2 does and remembers what it signed. Nothing leaves the machine, and nothing but
 `write_trusted_root` touches a file.
@@ -6,20 +6,25 @@ It signs as cosign 3.1.2 does and remembers what it signed. Nothing leaves the m
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 
-from monitor.testbed import bodies
+from monitor.errors import FormatError
+from monitor.testbed import bodies, bundle
 from monitor.testbed.ca import CertificateAuthority, Claims
+from monitor.testbed.registry import Registry
 from monitor.testbed.rekor_v1 import RekorV1
 from monitor.testbed.rekor_v2 import RekorV2
 from monitor.testbed.slack import Slack
 from monitor.testbed.trust_root import ListedLog, signing_config, trusted_root
+from monitor.testbed.tsa import TimestampAuthority
 from monitor.testbed.tuf import TufRepository
 
 if TYPE_CHECKING:
@@ -30,7 +35,14 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 Log = Literal["v1", "v2"]
-Kind = Literal["blob", "image", "legacy"]
+Kind = Literal["blob", "image", "legacy", "att"]
+
+RELEASED: Final = {
+    "control-plane": "publish-images.yml",
+    "runner": "publish-images.yml",
+    "ui": "publish-images.yml",
+} | {"policy/constitution": "publish-policy.yml"}
+"""The artifacts of a release, and which workflow signs each."""
 
 STRANGERS = 8
 """Certificates that the noise of a log is spread over."""
@@ -58,6 +70,8 @@ class World:
         self.v1 = RekorV1(now=self._now)
         self.v2_logs = [RekorV2(now=self._now)]
         self.tuf = TufRepository(now=self._now)
+        self.tsa = TimestampAuthority(now=self._now)
+        self.registry = Registry()
         self.slack = Slack(rate_limited=slack_rate_limited)
         self.signed: list[Signed] = []
         self._ends: dict[str, datetime] = {}
@@ -68,7 +82,7 @@ class World:
     async def __aenter__(self) -> Self:
         """Start every server and publish the trust root."""
         async with AsyncExitStack() as stack:
-            for server in (self.v1, *self.v2_logs, self.tuf, self.slack):
+            for server in (self.v1, *self.v2_logs, self.tuf, self.registry, self.slack):
                 await stack.enter_async_context(server)
             self._stack = stack.pop_all()
         self.publish_trust()
@@ -94,7 +108,7 @@ class World:
 
     def trusted_root_json(self) -> bytes:
         """Return trusted_root.json as it stands."""
-        return trusted_root([self.ca], [*self._listed_v1(), *self._listed_v2()])
+        return trusted_root([self.ca], [*self._listed_v1(), *self._listed_v2()], [self.tsa])
 
     def write_trusted_root(self, path: Path) -> Path:
         """Write trusted_root.json; the path again."""
@@ -137,22 +151,59 @@ class World:
         key: EllipticCurvePrivateKey | None = None,
         bare_key: bool = False,
         reference: str = "ghcr.io/trustacks/any",
+        statement: bytes = b"",
+        beside: str = "",
         publish: bool = True,
     ) -> int:
         """Sign `digest` ("sha256:…"; by default a new one) and log it as cosign 3.1.2 would; the (v1: global) index.
 
-        "blob" signs the digest itself; "image" an in-toto statement about it (v1: dsse 0.0.1, v2: hashedrekord 0.0.2 of
-        the PAE); "legacy" the simple-signing payload under `reference`. `bare_key` logs the key without a certificate.
+        "blob" signs the digest itself; "image" an in-toto statement about it, or the given `statement` (v1: dsse 0.0.1, v2:
+        hashedrekord 0.0.2 of the PAE), and "att" the same; "legacy" the simple-signing payload under `reference`.
+        `bare_key` logs the key without a certificate. `beside` is the repository in which the signature is put beside the
+        digest: a Sigstore bundle for "image", a layer of `.sig` for "legacy", of `.att` for "att".
         """
         digest = digest or f"sha256:{sha256(b'digest %d' % len(self.signed)).hexdigest()}"
+        if beside and (kind == "blob" or bare_key or not publish):
+            raise FormatError(
+                "beside an artifact lies what cosign published with a certificate, and no blob's signature"
+            )
         claims = claims or Claims()
         key = key or generate_private_key(SECP256R1())
         certificate = None if bare_key else (ca or self.ca).issue(key.public_key(), claims)
-        body = _body(log, kind, key, certificate, digest, reference)
+        payload = (
+            bodies.simple_signing(digest, reference) if kind == "legacy" else statement or bodies.statement(digest)
+        )
+        body = _body(log, kind, key, certificate, digest, payload)
         index = self.add(log, body, publish=publish)
         origin = self.v1.origin() if log == "v1" else self.v2.origin
         self.signed.append(Signed(origin, index, body, digest, None if bare_key else claims, certificate))
+        if beside and certificate is not None:
+            self._attach(log, index, beside, kind, payload)
         return index
+
+    def release(
+        self,
+        version: str,
+        log: Log = "v2",
+        claims: Claims | None = None,
+        *,
+        kind: Kind = "image",
+        repository: str = "trustacks",
+    ) -> dict[str, str]:
+        """Push the four artifacts of a version under its tag, and sign each as its workflow would; artifact → digest.
+
+        Images are indexes of two platforms. With `claims`, workflow and tag are put in their place all the same.
+        """
+        found = {}
+        for artifact, workflow in RELEASED.items():
+            name = f"{repository}/{artifact}"
+            push = self.registry.artifact if artifact.startswith("policy/") else self.registry.index
+            found[artifact] = push(name, version).digest
+            run = str(int(Claims().run) + (workflow != Claims().workflow))
+            signer = replace(claims or Claims(run=run), workflow=workflow, ref=f"refs/tags/v{version}")
+            reference = f"{self.registry.host}/{name}"
+            self.sign(log, found[artifact], signer, kind=kind, reference=reference, beside=name)
+        return found
 
     def add(self, log: Log, body: bytes, *, publish: bool = True) -> int:
         """Log any bytes at all; the (v1: global) index."""
@@ -185,6 +236,26 @@ class World:
             self.v2.publish()
         return indexes
 
+    def _attach(self, log: Log, index: int, repository: str, kind: Kind, payload: bytes) -> None:
+        """Put the newest signature beside its digest in a repository."""
+        signed = self.signed[-1]
+        if signed.certificate is None:
+            return
+        signature = bundle.signature_of(signed.body)
+        entry = self.v1.by_index(index, singly=True) if log == "v1" else None
+        content = bundle.envelope(payload, signature)
+        if kind == "image":
+            logged = bundle.entry_v2(self.v2, index) if entry is None else bundle.entry_v1(entry)
+            stamp = self.tsa.stamp(b64decode(signature))
+            data = bundle.sigstore_bundle(signed.certificate, logged, content, [stamp])
+            predicate = str(json.loads(payload).get("predicateType", ""))
+            self.registry.attach_bundle(repository, signed.digest, data, predicate)
+            return
+        layer = payload if kind == "legacy" else json.dumps(content, separators=(",", ":")).encode()
+        signature = signature if kind == "legacy" else ""
+        annotations = bundle.layer_annotations(signature, signed.certificate, self.ca.chain, entry)
+        self.registry.attach_layer(repository, signed.digest, "sig" if kind == "legacy" else "att", layer, annotations)
+
     def _listed_v1(self) -> list[ListedLog]:
         return [ListedLog(self.v1.hostname, self.v1.key, self.ca.start)]
 
@@ -193,7 +264,7 @@ class World:
 
 
 def _body(
-    log: Log, kind: Kind, key: EllipticCurvePrivateKey, certificate: Certificate | None, digest: str, reference: str
+    log: Log, kind: Kind, key: EllipticCurvePrivateKey, certificate: Certificate | None, digest: str, payload: bytes
 ) -> bytes:
     """Return the leaf of one signature."""
     hashed = bodies.hashedrekord_v1 if log == "v1" else bodies.hashedrekord_v2
@@ -201,9 +272,8 @@ def _body(
         case "blob":
             return hashed(key, certificate, bodies.digest_bytes(digest))
         case "legacy":
-            return hashed(key, certificate, sha256(bodies.simple_signing(digest, reference)).digest())
-        case "image":
-            statement = bodies.statement(digest)
+            return hashed(key, certificate, sha256(payload).digest())
+        case _:
             if log == "v1":
-                return bodies.dsse_v1(key, certificate, statement)
-            return hashed(key, certificate, sha256(bodies.pae(statement)).digest())
+                return bodies.dsse_v1(key, certificate, payload)
+            return hashed(key, certificate, sha256(bodies.pae(payload)).digest())

@@ -44,6 +44,8 @@ source = "{root}"
 [slack]
 channel = "C0SECURITY"
 api = "{world.slack.base_url}"
+[registry]
+repositories = {{}}
 [watch]
 poll_interval = "200ms"
 ended_interval = "1s"

@@ -48,6 +48,8 @@ database = "{url}"
 state_dir = "{folder}/state"
 [trust]
 source = "{root}"
+[registry]
+repositories = {{}}
 [watch]
 start = 0
 [[watch.logs]]

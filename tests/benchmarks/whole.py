@@ -101,6 +101,8 @@ database = "sqlite:///{folder / "monitor.db"}"
 [trust]
 source = "{trusted_root}"
 
+[registry]
+repositories = {{}}
 [watch]
 start = 0
 v1_requests_per_second = 1000

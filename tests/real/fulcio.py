@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 )
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key, load_pem_public_key
 from cryptography.x509 import load_pem_x509_csr
 
 from monitor.testbed.ca import Claims
@@ -28,6 +28,7 @@ from monitor.testbed.server import LoopbackServer, json_reply
 
 if TYPE_CHECKING:
     from aiohttp import web
+    from cryptography.x509 import Certificate
 
     from monitor.testbed.ca import CertificateAuthority
 
@@ -59,7 +60,7 @@ def token(claims: Claims, key: EllipticCurvePrivateKey = _KEY) -> str:
 
 
 class Fulcio(LoopbackServer):
-    """Issues from `ca` whatever a token asks for, by the API that cosign 3 speaks."""
+    """Issues from `ca` whatever a token asks for, by the API that cosign 3 speaks, and by the older one of its old format."""
 
     def __init__(self, ca: CertificateAuthority) -> None:
         super().__init__()
@@ -67,6 +68,7 @@ class Fulcio(LoopbackServer):
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         router.add_post("/api/v2/signingCert", self._issue)
+        router.add_post("/api/v1/signingCert", self._issue_v1)
 
     async def _issue(self, request: web.Request) -> web.StreamResponse:
         asked: dict[str, Any] = await request.json()
@@ -81,8 +83,20 @@ class Fulcio(LoopbackServer):
         if not isinstance(public, EllipticCurvePublicKey):
             return json_reply({"code": 3, "message": "a P-256 key is needed"}, status=400)
         leaf = self._ca.issue(public, Claims(**claims))
-        chain = [each.public_bytes(Encoding.PEM).decode() for each in (leaf, *self._ca.chain)]
-        return json_reply({"signedCertificateEmbeddedSct": {"chain": {"certificates": chain}}})
+        return json_reply({"signedCertificateEmbeddedSct": {"chain": {"certificates": self._chain(leaf)}}})
+
+    async def _issue_v1(self, request: web.Request) -> web.StreamResponse:
+        asked: dict[str, Any] = await request.json()
+        given = request.headers["Authorization"].removeprefix("Bearer ")
+        claims = json.loads(base64.urlsafe_b64decode(given.split(".")[1] + "=="))["claims"]
+        public = load_der_public_key(base64.b64decode(asked["publicKey"]["content"]))
+        if not isinstance(public, EllipticCurvePublicKey):
+            return web.Response(status=400)
+        chain = "".join(self._chain(self._ca.issue(public, Claims(**claims))))
+        return web.Response(status=201, text=chain, content_type="application/pem-certificate-chain")
+
+    def _chain(self, leaf: Certificate) -> list[str]:
+        return [each.public_bytes(Encoding.PEM).decode() for each in (leaf, *self._ca.chain)]
 
 
 def _url64(data: bytes) -> str:

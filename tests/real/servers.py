@@ -32,7 +32,7 @@ _V1_ENDPOINTS = "getLogInfo,getPublicKey,getLogProof,createLogEntry,getLogEntryB
 """All but the search index, which would need a Redis."""
 
 
-class _Server:
+class Server:
     """A server made of programs and servers of our own, all stopped together."""
 
     def __init__(self, folder: Path) -> None:
@@ -77,7 +77,7 @@ class _Files(LoopbackServer):
         router.add_static("/", self._root)
 
 
-class RekorTiles(_Server):
+class RekorTiles(Server):
     """A Rekor v2 log: `url` is where entries are sent, `read_url` where the log is read."""
 
     def __init__(self, folder: Path) -> None:
@@ -117,7 +117,7 @@ class RekorTiles(_Server):
         return int((self.storage / "checkpoint").read_text().split("\n")[1])
 
 
-class RekorV1(_Server):
+class RekorV1(Server):
     """A Rekor v1 server over Trillian; `database` is the URL of a PostgreSQL database that is there and empty."""
 
     def __init__(self, folder: Path, database: str) -> None:
@@ -223,7 +223,7 @@ class RekorV1(_Server):
         await self._start_rekor(tree)
 
 
-class TimestampAuthority(_Server):
+class TimestampAuthority(Server):
     """An RFC 3161 timestamp server with a certificate of its own; cosign asks for its stamps where a log gives no time."""
 
     def __init__(self, folder: Path) -> None:

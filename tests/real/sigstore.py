@@ -46,6 +46,18 @@ class Signature:
     bundle: Path
 
 
+@dataclass(frozen=True, slots=True)
+class SignedImage:
+    """What cosign shall sign, and as whom: `reference` is host, repository and digest; `entries` how many it will log."""
+
+    reference: str
+    claims: Claims
+    command: tuple[str | Path, ...] = ("sign",)
+    legacy: bool = False
+    """In cosign's old format, which goes to Rekor v1 alone."""
+    entries: int = 1
+
+
 class RealSigstore:
     """Use it as an async context manager. `trusted_root` is the file that verifiers and the monitor trust."""
 
@@ -116,6 +128,52 @@ class RealSigstore:
             raise RuntimeError(f"cosign {command[0]} ended with {status}: {out}{err}")
         await self._grown(log, before)
         return Signature(log, f"sha256:{hashlib.sha256(content).hexdigest()}", claims, blob, bundle)
+
+    async def sign_images(self, log: Log, *images: SignedImage) -> None:
+        """`cosign sign` or `cosign attest` of images, side by side. Returns once the log shows every entry."""
+        before = await self.size(log)
+        await asyncio.gather(*(self._sign_image(log, each) for each in images))
+        await self._grown(log, before, sum(each.entries for each in images))
+
+    async def _sign_image(self, log: Log, image: SignedImage) -> None:
+        identity = self.folder / f"token-{next(self._numbers)}"
+        identity.write_text(token(image.claims))
+        services: tuple[str | Path, ...] = (f"--signing-config={self.folder / f'signing-{log}.json'}",)
+        if image.legacy:
+            services = (
+                "--new-bundle-format=false",
+                "--use-signing-config=false",
+                f"--rekor-url={self.v1.url}",
+                f"--fulcio-url={self._fulcio.url}",
+            )
+        trusted = f"--trusted-root={self.trusted_root}"
+        status, out, err = await output_of(
+            "cosign",
+            *image.command,
+            "--yes",
+            f"--identity-token={identity}",
+            *services,
+            trusted,
+            image.reference,
+            env=self._environment,
+        )
+        if status:
+            raise RuntimeError(f"cosign {image.command[0]} ended with {status}: {out}{err}")
+
+    async def accepts_image(self, reference: str, identity: str, *options: str) -> bool:
+        """Whether `cosign verify` accepts an image's signature under a pattern for the identity and GitHub's issuer."""
+        status, _, _ = await output_of(
+            "cosign",
+            "verify",
+            f"--trusted-root={self.trusted_root}",
+            f"--certificate-identity-regexp={identity}",
+            f"--certificate-oidc-issuer={GITHUB_ISSUER}",
+            "--use-signed-timestamps",
+            *options,
+            reference,
+            env=self._environment,
+        )
+        return status == 0
 
     async def accepts(self, signature: Signature, identity: str) -> bool:
         """Whether `cosign verify-blob` accepts a signature under a pattern for the identity and GitHub's issuer."""

@@ -13,7 +13,7 @@ from tests.real.programs import Program, output_of, tail
 from tests.real.servers import V1_HOST, V2_HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from monitor.testbed.slack import Slack
     from tests.real.sigstore import RealSigstore
@@ -22,9 +22,12 @@ _CHECKOUT = Path(__file__).parents[2]
 
 
 class Watched:
-    """One installation, in `folder`. Its logs are followed from where they end at its first start."""
+    """One installation, in `folder`. Without a registry its logs are followed from where they end at its first start."""
 
-    def __init__(self, folder: Path, sigstore: RealSigstore, slack: Slack) -> None:
+    def __init__(
+        self, folder: Path, sigstore: RealSigstore, slack: Slack, repositories: Mapping[str, str] | None = None
+    ) -> None:
+        """With `repositories` (artifact → where it is) releases come from the registry alone, and logs are read from 0."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.database = f"sqlite:///{folder / 'monitor.db'}"
@@ -37,11 +40,13 @@ class Watched:
         }
         self._daemon: Program | None = None
         self.release({})
+        hosts = sorted({where.partition("/")[0] for where in (repositories or {}).values()})
+        places = ", ".join(f'"{artifact}" = "{where}"' for artifact, where in (repositories or {}).items())
         self._settings.write_text(
             f"""
 database = "{self.database}"
 state_dir = "{folder / "state"}"
-release_files = ["{self._releases}"]
+release_files = {json.dumps([] if repositories else [str(self._releases)])}
 
 [policy]
 grace = "0s"
@@ -53,7 +58,12 @@ source = "{sigstore.trusted_root}"
 channel = "C0SECURITY"
 api = "{slack.base_url}"
 
+[registry]
+repositories = {{{places}}}
+insecure_hosts = {json.dumps(hosts)}
+
 [watch]
+start = {0 if repositories else '"tip"'}
 poll_interval = "500ms"
 ended_interval = "1s"
 v1_requests_per_second = 200
@@ -78,12 +88,16 @@ read_url = "{sigstore.v1.url}"
         status, out, err = await output_of(*self._command("poll"), env=self._environment)
         return status, out + err
 
-    async def listed(self, *command: str) -> list[dict[str, Any]]:
-        """The rows of a list."""
-        status, out, err = await output_of(*self._command(*command, "--format", "json"), env=self._environment)
+    async def said(self, *command: str) -> str:
+        """What a command printed. RuntimeError unless it ended well."""
+        status, out, err = await output_of(*self._command(*command), env=self._environment)
         if status:
             raise RuntimeError(f"{' '.join(command)} ended with {status}: {err}")
-        rows: list[dict[str, Any]] = json.loads(out)
+        return out
+
+    async def listed(self, *command: str) -> list[dict[str, Any]]:
+        """The rows of a list."""
+        rows: list[dict[str, Any]] = json.loads(await self.said(*command, "--format", "json"))
         return rows
 
     async def start(self) -> None:

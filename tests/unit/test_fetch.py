@@ -20,6 +20,7 @@ from tests.replay import LoopbackServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
 QUICK = FetchOptions(timeout=5.0, backoff=0.001, max_backoff=0.002, max_retry_after=1.0)
 HTML = "<html><body>502 — Bad\u202e Gateway\x07</body></html>"
@@ -398,3 +399,110 @@ def test_a_wait_is_bounded_and_never_shorter_than_the_server_asked_for(
     else:
         assert wait is not None
     assert wait is None or 0 < wait <= max(options.max_backoff, options.max_retry_after)
+
+
+async def test_headers_are_sent_and_a_status_that_was_asked_for_is_an_answer(
+    server: LoopbackServer, client: Client
+) -> None:
+    seen: list[str | None] = []
+
+    async def intercept(request: web.Request) -> web.StreamResponse:
+        seen.append(request.headers.get("Authorization"))
+        return web.Response(status=307, text="a body nobody asked for", headers={"Location": "/there"})
+
+    server.intercept = intercept
+    response = await client.get(server.url, limit=0, headers={"authorization": "Bearer secret"}, also={307})
+    assert (response.status, response.body, response.headers["location"]) == (307, b"", "/there")
+    assert (seen, len(server.requests)) == (["Bearer secret"], 1)
+    with pytest.raises(FetchError, match="307") as caught:
+        await client.get(server.url, limit=0, headers={"authorization": "Bearer secret"}, also={301})
+    assert "secret" not in str(caught.value) + repr(caught.value)
+
+
+async def test_a_head_has_headers_and_no_body_whatever_they_say(server: LoopbackServer, client: Client) -> None:
+    server.intercept = answers(ok(b"x" * 5000, X_Some="Thing", Content_Encoding="gzip"))
+    response = await client.head(server.url, accept="text/plain")
+    assert (response.status, response.body, response.headers["x-some"]) == (200, b"", "Thing")
+    server.intercept = answers(status(404))
+    with pytest.raises(NotFoundError, match="HEAD"):
+        await client.head(server.url)
+    server.intercept = answers(status(429, Retry_After="3600"))
+    with pytest.raises(RateLimitedError):
+        await client.head(server.url)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("toomanyrequests: retry-after: 985.86µs, allowed: 44000/minute", 0.00098586),
+        ('{"message":"retry-after: 1.5ms, allowed"}', 0.0015),
+        ('{"message":"retry-after: 20\\u00b5s, allowed"}', 0.00002),
+        ("Retry-After: 1h2m3.5s", 3723.5),
+        ("retry-after: 3ns", 3e-9),
+        ("retry-after: 99999999999h", 86_400.0),
+        ("retry-after: soon", 0.0),
+        ("retry-after: 5", 0.0),
+        ("slow down", 0.0),
+    ],
+)
+async def test_a_duration_in_the_text_of_a_429_is_waited_for(
+    server: LoopbackServer, client: Client, text: str, seconds: float
+) -> None:
+    server.intercept = answers(status(429, text))
+    with pytest.raises(RateLimitedError) as caught:
+        await client.get(server.url, limit=10, attempts=1)
+    assert caught.value.retry_after == pytest.approx(seconds)
+
+
+@pytest.fixture
+async def proxied(server: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
+    """A client that reaches 127.0.0.2, where nobody listens, by way of the server as its proxy."""
+    for name in ("NO_PROXY", "no_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", server.url.replace("http://", "http://user:word@"))
+    async with Client(QUICK) as opened:
+        yield opened
+
+
+async def test_the_proxy_of_the_environment_is_taken_but_for_loopback_and_its_exceptions(
+    server: LoopbackServer, proxied: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, bool]] = []
+
+    async def intercept(request: web.Request) -> web.StreamResponse:
+        seen.append((request.host.partition(":")[0], "Proxy-Authorization" in request.headers))
+        return web.Response(body=b"fine")
+
+    server.intercept = intercept
+    assert (await proxied.get("http://127.0.0.2:9/a", limit=10)).body == b"fine"
+    assert (await proxied.get(server.url, limit=10)).body == b"fine"
+    assert seen == [("127.0.0.2", True), ("127.0.0.1", False)]
+    monkeypatch.setenv("no_proxy", "127.0.0.2")
+    with pytest.raises(FetchError):
+        await proxied.get("http://127.0.0.2:9/a", limit=10, attempts=1)
+    assert len(seen) == 2
+
+
+async def test_no_credentials_are_taken_out_of_a_netrc_file(
+    server: LoopbackServer, proxied: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.2 login somebody password something\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    seen: list[str | None] = []
+
+    async def intercept(request: web.Request) -> web.StreamResponse:
+        seen.append(request.headers.get("Authorization"))
+        return web.Response(body=b"fine")
+
+    server.intercept = intercept
+    await proxied.get("http://127.0.0.2:9/", limit=10)
+    await proxied.get("http://127.0.0.2:9/", limit=10, headers={"authorization": "Bearer own"})
+    assert seen == [None, "Bearer own"]
+
+
+async def test_a_proxy_that_is_no_url_is_a_fetch_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "socks9://x")
+    with pytest.raises(FetchError, match="proxy"):
+        async with Client(QUICK):
+            pass

@@ -49,7 +49,7 @@ class Cli:
         root = self.world.write_trusted_root(self.folder / "trusted_root.json")
         (self.folder / "config.toml").write_text(
             f'state_dir = "state"\n{more}\n[trust]\nsource = "{root.name}"\n'
-            f"[http]\nattempts = 1\ntimeout = 5.0\n[watch]\nstart = 0\n{logs}"
+            f"[http]\nattempts = 1\ntimeout = 5.0\n[registry]\nrepositories = {{}}\n[watch]\nstart = 0\n{logs}"
         )
 
     async def __call__(self, *arguments: str, config: bool = True) -> Done:

@@ -66,7 +66,9 @@ def test_every_command_of_the_program_is_there() -> None:
     assert {" ".join(path) for path, command in COMMANDS.items() if not hasattr(command, "commands")} == {
         "run", "poll", "status", "entries list", "entries show", "findings list", "incidents list", "incidents show",
         "incidents ack", "incidents resolve", "timeline", "logs list", "releases import", "notify test", "db upgrade",
-        "config check", "demo",
+        "config check", "demo", "digest show", "identities check", "releases list",
+        "releases show", "releases approve", "releases withdraw",
+        "releases refresh", "ids list", "ids pin",
     }  # fmt: skip
 
 

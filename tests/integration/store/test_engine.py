@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import TextClause, text
 
 from monitor.errors import LostRaceError, NotLeaderError, StoreError
-from monitor.store import lease, meta
+from monitor.store import lease, meta, schema
 from monitor.store.connect import new_engine, parse_url
 from monitor.store.engine import Store
 from monitor.store.faults import translated
@@ -116,7 +116,7 @@ async def test_a_second_daemon_is_refused_by_name_until_the_first_ends(database_
         await Store.open(database_url, lock=True)
     assert "daemon" in refusal.value.cure
     async with await Store.open(database_url) as reader, reader.read() as tx:
-        assert await meta.get(tx, "schema") == "1"
+        assert await meta.get(tx, "schema") == str(schema.CODE)
     await first.close()
     second = await Store.open(database_url, lock=True)
     await second.close()

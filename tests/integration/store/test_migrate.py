@@ -132,10 +132,11 @@ async def test_an_upgrade_that_fails_half_way_leaves_nothing(
     (tmp_path / "env.py").write_text((source / "env.py").read_text())
     for revision in (source / "versions").glob("*.py"):
         (tmp_path / "versions" / revision.name).write_text(revision.read_text())
-    (tmp_path / "versions" / "0002_broken.py").write_text(
-        "from alembic import op\nrevision, down_revision, branch_labels, depends_on = '0002', '0001', None, None\n"
+    broken = (
+        "from alembic import op\nrevision, down_revision, branch_labels, depends_on = '9999', 'HEAD', None, None\n"
         "def upgrade():\n    op.execute('CREATE TABLE half (id INTEGER)')\n    op.execute('SELECT * FROM nowhere')\n"
     )
+    (tmp_path / "versions" / "9999_broken.py").write_text(broken.replace("HEAD", schema.HEAD))
     monkeypatch.setattr(migrate, "revisions", lambda: tmp_path)
     with pytest.raises(StoreError, match="nowhere"):
         await migrate.upgrade(empty_url)
@@ -157,3 +158,25 @@ async def test_an_upgrade_that_would_orphan_rows_is_refused_and_undone(
         await migrate.upgrade(sqlite_url)
     async with await Store.open(sqlite_url) as store, store.read() as tx:
         assert await tx.scalar(sa.text("SELECT count(*) FROM conflict_evidence")) == 0
+
+
+async def test_the_first_schema_is_upgraded_with_its_rows(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "versions").mkdir()
+    source = migrate.revisions()
+    for name in ("env.py", "versions/0001_first_schema.py"):
+        (tmp_path / name).write_text((source / name).read_text())
+    with monkeypatch.context() as old:
+        old.setattr(migrate, "revisions", lambda: tmp_path)
+        await migrate.upgrade(empty_url)
+    engine = new_engine(parse_url(empty_url))
+    async with engine.begin() as tx:
+        await meta.set(tx, "kept", "yes")
+    await engine.dispose()
+    with pytest.raises(SchemaError, match=f"0001, older than this program's {schema.HEAD}"):
+        await Store.open(empty_url)
+    assert (await migrate.upgrade(empty_url)).current == schema.HEAD
+    async with await Store.open(empty_url) as store, store.read() as tx:
+        assert await meta.get(tx, "kept") == "yes"
+        assert await meta.get(tx, "schema") == await meta.get(tx, "serves") == str(schema.CODE)

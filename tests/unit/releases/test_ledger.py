@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,11 @@ import pytest
 
 from monitor.entries.payloads import simple_signing
 from monitor.errors import SettingsError
-from monitor.model.release import Authority, DigestKind
-from monitor.releases.files import ListedDigest, ListedRelease, ReleaseFile
-from monitor.releases.ledger import ImportResult, import_releases, predict_again
+from monitor.model.release import Authority, DigestKind, ExpectedDigest
+from monitor.releases.files import ListedDigest, ListedRelease, ReleaseFile, parse
+from monitor.releases.ledger import ImportResult, Word, approve, import_releases, predict_again, withdraw
 from monitor.rules.policy import Policy
-from monitor.store import releases
+from monitor.store import releases, tags, timeline
 from monitor.store.engine import Store
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ async def test_importing_twice_changes_nothing_and_keeps_the_generation(store: S
         (Authority.APPROVED, Authority.CLAIMED, True),
         (Authority.CLAIMED, Authority.CLAIMED, True),
         (Authority.CLAIMED, Authority.APPROVED, False),
-        (Authority.PINNED, Authority.APPROVED, False),
+        (Authority.PINNED, Authority.APPROVED, True),
+        (Authority.BASELINE, Authority.APPROVED, True),
+        (Authority.OBSERVED, Authority.APPROVED, False),
     ],
 )
 async def test_a_release_is_contradicted_only_by_a_higher_authority(
@@ -128,3 +131,79 @@ async def test_with_nothing_imported_there_is_no_source(store: Store, value: str
     async with store.read() as tx:
         found = await releases.expectations(tx, value)
     assert (found.sources, found.matches) == (False, ())
+
+
+def seen(digest: str, authority: Authority, kind: DigestKind = DigestKind.TAG, reason: str = "") -> ExpectedDigest:
+    return ExpectedDigest("0.1.2", "runner", digest, kind, authority, "registry", reason)
+
+
+async def add(store: Store, *digests: ExpectedDigest) -> None:
+    async with store.write() as tx:
+        await releases.add_digests(tx, digests, [], NOW)
+
+
+async def vouched(store: Store) -> set[str]:
+    async with store.read() as tx:
+        return {each.digest for each in await releases.digests(tx) if each.authority is Authority.APPROVED}
+
+
+ADA = Word("Ada", "we released it", NOW)
+
+
+async def test_approving_vouches_for_what_was_seen_first_with_all_below_it_and_keeps_who_and_why(store: Store) -> None:
+    below = seen(B, Authority.PINNED, DigestKind.MANIFEST, f"below {A}")
+    await add(store, seen(A, Authority.PINNED), below, seen(C, Authority.OBSERVED))
+    done = await approve(store, "0.1.2", POLICY, ADA)
+    assert {each.digest for each in done.digests} == {A, B} == await vouched(store)
+    async with store.read() as tx:
+        (row,) = [each for each in await timeline.rows(tx) if each.kind == "operator"]
+    assert row.what.startswith(f"Ada: approved: we released it: runner {A}")
+    assert (await approve(store, "0.1.2", POLICY, ADA)).added == 0
+
+
+async def test_a_moved_tag_is_approved_by_name_with_what_lies_below_it(store: Store) -> None:
+    below = seen(D, Authority.OBSERVED, DigestKind.MANIFEST, f"below {C}")
+    await add(store, seen(A, Authority.PINNED), seen(C, Authority.OBSERVED), below)
+    async with store.write() as tx:
+        await tags.observe(tx, "runner", {"0.1.2": C}, [], NOW)
+    await approve(store, "0.1.2", POLICY, ADA, observed=True)
+    assert await vouched(store) == {C, D}
+
+
+async def test_only_the_artifacts_named_are_approved(store: Store) -> None:
+    await add(store, seen(A, Authority.PINNED), replace(seen(B, Authority.PINNED), artifact="ui"))
+    await approve(store, "0.1.2", POLICY, ADA, artifacts=["ui"])
+    assert await vouched(store) == {B}
+
+
+async def test_what_is_not_known_cannot_be_approved(store: Store) -> None:
+    await add(store, seen(A, Authority.CLAIMED), seen(C, Authority.OBSERVED))
+    with pytest.raises(SettingsError, match=r"nothing of 0\.1\.2"):
+        await approve(store, "0.1.2", POLICY, ADA)
+
+
+@pytest.mark.parametrize(("author", "reason"), [("", "why"), ("Ada", " ")])
+def test_a_word_without_author_or_reason_is_none(author: str, reason: str) -> None:
+    with pytest.raises(SettingsError):
+        Word(author, reason, NOW)
+
+
+async def test_a_release_is_withdrawn_once_with_who_why_and_where_to_read_on(store: Store) -> None:
+    assert await withdraw(store, "0.1.2", POLICY, ADA, "https://example.test/1")
+    assert not await withdraw(store, "0.1.2", POLICY, Word("Eve", "no", NOW))
+    async with store.read() as tx:
+        (kept,) = await releases.withdrawn(tx)
+    assert (kept.author, kept.reason, kept.advisory) == ("Ada", "we released it", "https://example.test/1")
+
+
+async def test_what_is_no_version_cannot_be_withdrawn(store: Store) -> None:
+    with pytest.raises(SettingsError, match="no semantic version"):
+        await withdraw(store, "v0.1.2", POLICY, ADA)
+
+
+async def test_a_contradiction_is_told_with_its_line(store: Store) -> None:
+    await add(store, seen(A, Authority.PINNED))
+    text = f'schema = 1\n[[release]]\nversion = "0.1.2"\n[release.artifacts]\nrunner = "{B}"\n'
+    listed = parse(text.encode(), "r.toml", POLICY)
+    with pytest.raises(SettingsError, match=r"^r.toml:5: runner 0.1.2 is "):
+        await take(store, listed)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from monitor.model.entry import DigestRole, LoggedDigest, Trust
-from monitor.model.release import Authority, DigestStatus, Expectations
+from monitor.model.entry import Claim, DigestRole, LoggedDigest, Trust
+from monitor.model.release import ATTESTED, Attempt, Authority, DigestStatus, Expectations
 from monitor.rules import entry as entry_rules
 from monitor.rules.policy import Known, Policy
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from monitor.model.judgement import Judgement
+    from monitor.model.release import Match
     from tests.unit.rules.conftest import Make
 
 WORKFLOWS = "https://github.com/TruStacks/trustacks-mvp/.github/workflows/"
@@ -182,3 +183,87 @@ def test_a_pending_signer_keeps_the_entry_pending(make: Make) -> None:
 def test_an_unchecked_signer_has_no_digest_verdict(make: Make) -> None:
     entry = make.entry(make.signer(make.certificate(), Trust.UNCHECKED))
     assert make.judged(entry, make.expectations()).digest_status is DigestStatus.NOT_CHECKED
+
+
+def asked(make: Make, at: timedelta | None, *matches: Match, failing: bool = False) -> Expectations:
+    """A registry read so long after the entry was first seen, never (None), or failing now."""
+    first_seen = make.entry(make.signer(make.certificate(RELEASE))).first_seen
+    moment = None if at is None else first_seen + at
+    return replace(make.expectations(*matches), registry=True, asked_at=moment, unreachable=failing)
+
+
+def test_after_its_grace_an_entry_waits_for_the_registry_to_be_read_once_more(make: Make) -> None:
+    grace = make.policy.grace
+    read_before = asked(make, grace - timedelta(seconds=1))
+    assert judge(make, read_before, after=grace).digest_status is DigestStatus.PENDING
+    assert rules(judge(make, asked(make, grace), after=grace)) == {"unexpected-digest"}
+
+
+def test_a_registry_whose_reading_is_overdue_or_fails_leaves_the_digest_unjudged(make: Make) -> None:
+    grace, deadline = make.policy.grace, make.policy.deadline("registry-unreachable")
+    overdue = judge(make, asked(make, timedelta(0)), after=grace + deadline)
+    failing = judge(make, asked(make, timedelta(0), failing=True), after=grace)
+    never = judge(make, asked(make, None, failing=True), after=grace)
+    assert [rules(each) for each in (overdue, failing, never)] == [{"digest-unjudged"}] * 3
+
+
+def test_a_registry_that_fails_after_it_was_read_changes_no_verdict(make: Make) -> None:
+    grace = make.policy.grace
+    assert rules(judge(make, asked(make, grace, failing=True), after=grace)) == {"unexpected-digest"}
+
+
+@pytest.mark.parametrize(
+    ("authority", "since", "closes"),
+    [
+        (Authority.PINNED, timedelta(hours=1), False),
+        (Authority.PINNED, timedelta(minutes=45), True),
+        (Authority.BASELINE, timedelta(hours=1), True),
+        (Authority.APPROVED, timedelta(hours=1), True),
+    ],
+)
+def test_after_the_alarm_only_a_person_closes_it(
+    make: Make, authority: Authority, since: timedelta, *, closes: bool
+) -> None:
+    first_seen = make.entry(make.signer(make.certificate(RELEASE))).first_seen
+    match = replace(make.match(authority=authority), since=first_seen + since)
+    alarmed = replace(make.expectations(match), alarmed=True)
+    judgement = judge(make, alarmed, after=timedelta(hours=2))
+    assert rules(judgement) == (set() if closes else {"unexpected-digest"})
+    if not closes:
+        assert any(each.name.startswith("tag appeared after the alarm") for each in judgement.findings[0].facts)
+    assert rules(judge(make, replace(alarmed, alarmed=False), after=timedelta(hours=2))) == set()
+
+
+def attempt(make: Make, **changes: object) -> tuple[Attempt, int]:
+    certificate = make.certificate(RELEASE)
+    own = certificate.attempt or 0
+    found = Attempt(certificate.run or "", own + 1, certificate.claims[Claim.SOURCE_DIGEST], "0.1.2")
+    return replace(found, **changes), own  # type: ignore[arg-type] # a test's own fields
+
+
+def test_what_a_later_attempt_of_the_run_replaced_is_superseded_and_not_unexpected(make: Make) -> None:
+    later, _ = attempt(make)
+    judgement = judge(make, replace(make.expectations(complete="0.1.2"), attempts=(later,)))
+    assert (judgement.digest_status, rules(judgement)) == (DigestStatus.SUPERSEDED, {"superseded-attempt"})
+    (finding,) = judgement.findings
+    assert (finding.severity, finding.category, finding.version) == ("medium", "release", "0.1.2")
+
+
+@pytest.mark.parametrize("changes", [{"attempt": 1}, {"run": "another"}, {"commit": "f" * 40}, {"version": "0.1.3"}])
+def test_what_is_no_later_attempt_supersedes_nothing(make: Make, changes: dict[str, object]) -> None:
+    other, _ = attempt(make, **changes)
+    judgement = judge(make, replace(make.expectations(complete="0.1.2"), attempts=(other,)))
+    assert rules(judgement) == {"unexpected-digest"}
+
+
+def test_an_attestation_of_an_old_release_is_never_late(make: Make) -> None:
+    long_ago = make.entry(make.signer(make.certificate(RELEASE))).first_seen - timedelta(days=400)
+    own, attested = make.match(), replace(make.match(), how=f"{ATTESTED}https://slsa.dev/provenance/v1")
+    for match, expected in ((own, {"late-signature"}), (attested, set())):
+        assert rules(judge(make, replace(make.expectations(match), tag_first_seen=long_ago))) == expected
+
+
+def test_what_a_tag_was_moved_to_explains_and_silences_nothing(make: Make) -> None:
+    judgement = judge(make, make.expectations(make.match(authority=Authority.OBSERVED), complete="0.1.2"))
+    assert rules(judgement) == {"unexpected-digest"}
+    assert any("its tag was moved" in each.name for each in judgement.findings[0].facts)

@@ -1,0 +1,165 @@
+"""The signatures and attestations found beside released digests, and which digests are to be asked about next.
+
+A bundle is kept as what verifying it came to; whether its log entry is where it says is filled in later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from monitor.store.sql import chunks, insert
+from monitor.store.tables import attachments, bundles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from monitor.model.release import InLog
+    from monitor.store.connect import Tx
+
+_ROWS = 500
+MAX_DATA = 1 << 20
+"""Bytes of a bundle that are kept: a longer one is fetched again where it is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBundle:
+    """One bundle found beside `digest`. `source` names the blob that holds it; `verified` is yes, no or cannot-check."""
+
+    artifact: str
+    digest: str
+    source: str
+    kind: str
+    predicate_type: str | None
+    payload_hashes: tuple[str, ...]
+    subjects: tuple[str, ...]
+    fingerprint: str | None
+    identity: str | None
+    verified: str
+    why: str
+    log: str | None
+    index: int | None
+    leaf_hash: bytes | None
+    """Of the entry that it brings along, which must stand at `index` of `log`."""
+    in_log: InLog
+    trust_root: str
+    fetched_at: datetime
+    data: bytes | None = field(default=None, repr=False)
+    checked_at: datetime | None = None
+    id: int = 0
+
+
+async def add(tx: Tx, bundle: StoredBundle) -> None:
+    """Keep a bundle, or what is known of it now: another trust root may verify what the last one could not."""
+    values: dict[str, Any] = {
+        "artifact": bundle.artifact,
+        "digest": bundle.digest,
+        "source": bundle.source,
+        "kind": bundle.kind,
+        "predicate_type": bundle.predicate_type,
+        "payload_hashes": list(bundle.payload_hashes),
+        "subjects": list(bundle.subjects),
+        "fingerprint": bundle.fingerprint,
+        "identity": bundle.identity,
+        "verified": bundle.verified,
+        "why": bundle.why,
+        "log": bundle.log,
+        "index": bundle.index,
+        "leaf_hash": bundle.leaf_hash,
+        "in_log": bundle.in_log,
+        "data": bundle.data if bundle.data is None or len(bundle.data) <= MAX_DATA else None,
+        "trust_root": bundle.trust_root,
+        "fetched_at": bundle.fetched_at,
+        "checked_at": bundle.checked_at,
+    }
+    statement = insert(tx, bundles).values(values)
+    again = {name: statement.excluded[name] for name in ("verified", "why", "trust_root", "payload_hashes", "subjects")}
+    await tx.execute(statement.on_conflict_do_update(index_elements=["artifact", "digest", "source"], set_=again))
+
+
+async def known(tx: Tx, artifact: str, digest: str, trust_root: str) -> set[str]:
+    """Return the sources beside a digest that are kept and need no second look under this trust root."""
+    c = bundles.c
+    settled = sa.or_(c.verified != "cannot-check", c.trust_root == trust_root)
+    rows = await tx.execute(sa.select(c.source).where(c.artifact == artifact, c.digest == digest, settled))
+    return set(rows.scalars())
+
+
+async def of_digest(tx: Tx, digest: str) -> list[StoredBundle]:
+    """Return what was found beside a digest, in the order in which it was found, without its bytes."""
+    return await _read(tx, bundles.c.digest == digest)
+
+
+async def every(tx: Tx) -> list[StoredBundle]:
+    """Return every bundle without its bytes, the first found first."""
+    return await _read(tx)
+
+
+async def in_log(tx: Tx, status: InLog, limit: int, after: int = 0) -> list[StoredBundle]:
+    """Return at most `limit` bundles of this status with their bytes, in the order in which they were found."""
+    c = bundles.c
+    return await _read(tx, c.in_log == status, c.id > after, limit=limit, data=True)
+
+
+async def set_in_log(tx: Tx, bundle_id: int, status: InLog, now: datetime) -> None:
+    """Say what looking the cited entry up came to."""
+    await tx.execute(sa.update(bundles).where(bundles.c.id == bundle_id).values(in_log=status, checked_at=now))
+
+
+async def _read(
+    tx: Tx, *where: sa.ColumnElement[bool], limit: int | None = None, data: bool = False
+) -> list[StoredBundle]:
+    columns = [column for column in bundles.c if data or column.name != "data"]
+    statement = sa.select(*columns).where(*where).order_by(bundles.c.id).limit(limit)
+    found = []
+    for row in (await tx.execute(statement)).mappings():
+        lists = {name: tuple(row[name]) for name in ("payload_hashes", "subjects")}
+        found.append(StoredBundle(**{**row, **lists}))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A digest whose signatures are asked for again and again. `error` says why the last answer was not whole."""
+
+    artifact: str
+    digest: str
+    asked_at: datetime | None
+    added_at: datetime
+    error: str
+
+
+async def want(tx: Tx, artifact: str, digests: Iterable[str], now: datetime) -> None:
+    """Ask for the signatures beside these digests from now on."""
+    for chunk in chunks(dict.fromkeys(digests), _ROWS):
+        rows = [{"artifact": artifact, "digest": digest, "added_at": now, "error": ""} for digest in chunk]
+        await tx.execute(insert(tx, attachments).values(rows).on_conflict_do_nothing())
+
+
+async def due(tx: Tx, recent: datetime, older: datetime, *, before: datetime, limit: int) -> list[Attachment]:
+    """Return at most `limit` digests to ask about: never asked first, then those asked longest ago, none asked since `before`.
+
+    What was added since `recent`, or was not answered wholly, is always due; the rest when it was last asked before `older`.
+    """
+    c = attachments.c
+    fresh = sa.or_(c.asked_at.is_(None), c.added_at >= recent, c.error != "", c.asked_at < older)
+    statement = sa.select(attachments).where(fresh, sa.or_(c.asked_at.is_(None), c.asked_at < before))
+    statement = statement.order_by(c.asked_at.is_not(None), c.asked_at, c.artifact, c.digest).limit(limit)
+    return [Attachment(**row) for row in (await tx.execute(statement)).mappings()]
+
+
+async def asked(tx: Tx, artifact: str, digest: str, now: datetime, error: str = "") -> None:
+    """Say that a digest was asked about, and what went wrong."""
+    c = attachments.c
+    here = (c.artifact == artifact, c.digest == digest)
+    await tx.execute(sa.update(attachments).where(*here).values(asked_at=now, error=error))
+
+
+async def errors(tx: Tx, artifacts: Sequence[str]) -> list[Attachment]:
+    """Return the digests whose signatures could not be had wholly when last asked for."""
+    c = attachments.c
+    statement = sa.select(attachments).where(c.artifact.in_(artifacts), c.error != "").order_by(c.artifact, c.digest)
+    return [Attachment(**row) for row in (await tx.execute(statement)).mappings()]

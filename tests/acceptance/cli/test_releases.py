@@ -1,0 +1,95 @@
+"""`releases` as a process: what is known of each version, and a person's word about it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from monitor.model.release import Authority, DigestKind, ExpectedDigest
+from monitor.store import releases, tags
+from monitor.store.engine import Store
+from monitor.testbed.world import RELEASED, World
+from tests.acceptance.cli.test_commands import Cli
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+A, B = (f"sha256:{digit * 64}" for digit in "ab")
+
+
+@pytest.fixture
+async def cli(tmp_path: Path) -> AsyncIterator[Cli]:
+    """The program over a database that knows one version of two artifacts."""
+    async with World(slack_rate_limited=False) as world:
+        made = Cli(tmp_path, world)
+        made.configure()
+        await made("db", "upgrade")
+        now = datetime.now(UTC)
+        async with (
+            await Store.open(f"sqlite:///{tmp_path}/state/monitor.db", create=False) as store,
+            store.write() as tx,
+        ):
+            for artifact, digest in (("runner", A), ("ui", B)):
+                await tags.observe(tx, artifact, {"0.1.2": digest}, [], now)
+                row = ExpectedDigest("0.1.2", artifact, digest, DigestKind.TAG, Authority.PINNED, "registry")
+                await releases.add_digests(tx, [row], [], now)
+        yield made
+
+
+async def test_a_release_is_listed_shown_approved_and_withdrawn(cli: Cli) -> None:
+    listed = await cli("releases", "list", "--format", "jsonl")
+    assert listed.status == 0, listed
+    (row,) = listed.rows
+    assert (row["version"], row["state"], row["authority"]) == ("0.1.2", "partial", "pinned")
+    assert (row["artifacts"], row["missing"]) == (["runner", "ui"], ["control-plane", "policy/constitution"])
+
+    approved = await cli("releases", "approve", "0.1.2", "--reason", "we made it", "--author", "Ada\x1b[2J")
+    assert approved.out == "release 0.1.2: 2 digests; approved by Ada\\x1b[2J\n"
+    shown = await cli("releases", "show", "0.1.2", "--format", "jsonl")
+    assert {(each["artifact"], each["digest"], each["authority"], each["tagged"]) for each in shown.rows} == {
+        (artifact, digest, authority, True)
+        for artifact, digest in (("runner", A), ("ui", B))
+        for authority in ("approved", "pinned")
+    }
+
+    pulled = await cli("releases", "withdraw", "0.1.2", "--reason", "leaks a key", "--advisory", "https://a.test/1")
+    assert pulled.status == 0, pulled
+    assert (await cli("releases", "list", "--format", "jsonl")).rows[0]["state"] == "withdrawn"
+    timeline = await cli("timeline", "--format", "jsonl")
+    said = [each["message"] for each in timeline.rows if each["kind"] == "operator"]
+    assert any("approved: we made it" in each for each in said)
+    assert any("withdrawn: leaks a key (https://a.test/1)" in each for each in said)
+
+
+async def test_a_word_on_what_nobody_knows_or_without_a_reason_is_refused(cli: Cli) -> None:
+    unknown, bare, shown, malformed = await asyncio.gather(
+        cli("releases", "approve", "9.9.9", "--reason", "why not"),
+        cli("releases", "approve", "0.1.2", "--reason", " "),
+        cli("releases", "show", "9.9.9"),
+        cli("releases", "withdraw", "v0.1.2", "--reason", "no"),
+    )
+    assert [each.status for each in (unknown, bare, shown, malformed)] == [2, 2, 2, 2]
+    assert "nothing of 9.9.9 is known" in unknown.err
+    assert "author and reason" in bare.err
+    assert "no semantic version" in malformed.err
+
+
+async def test_the_registry_is_read_on_demand_and_what_could_not_be_read_is_said(cli: Cli) -> None:
+    none = await cli("releases", "refresh")
+    assert (none.status, "no registry is configured" in none.err) == (2, True)
+    registry = cli.world.registry
+    cli.world.release("0.1.3")
+    repositories = ", ".join(f'"{name}" = "{registry.host}/trustacks/{name}"' for name in RELEASED)
+    told = f'insecure_hosts = ["{registry.host}"]\nrepositories = {{ {repositories} }}'
+    settings = cli.folder / "config.toml"
+    settings.write_text(settings.read_text().replace("repositories = {}", told))
+    read = await cli("releases", "refresh")
+    assert read.status == 0, read
+    assert read.out.startswith("4 release tags, 4 new; 4 new signatures")
+    registry.reply(status=503)
+    down = await cli("releases", "refresh")
+    assert (down.status, registry.host in down.err) == (5, True)

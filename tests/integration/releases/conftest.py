@@ -1,0 +1,44 @@
+"""Fixtures of the registry's suites: a world whose baseline the monitor has read, and a clock over both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from monitor.fetch import Client, FetchOptions
+from monitor.testbed.world import World
+from tests.integration.releases.watched import Clock, Monitor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from monitor.store.engine import Store
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def world(clock: Clock) -> AsyncIterator[World]:
+    async with World(now=clock) as world:
+        yield world
+
+
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """One kind: what differs between databases is tested beside the store."""
+    return sqlite_url
+
+
+@pytest.fixture
+async def monitor(world: World, store: Store, clock: Clock) -> AsyncIterator[Monitor]:
+    """A monitor that knows release 0.1.0 as its baseline."""
+    async with Client(FetchOptions(timeout=5, attempts=1)) as client:
+        world.release("0.1.0")
+        monitor = Monitor(world, store, client, clock)
+        await monitor.poll()
+        assert await monitor.rules() == []
+        yield monitor

@@ -1,0 +1,124 @@
+"""A monitor over the embedded Sigstore and its registry: the real clients and rooms, one database, a clock that a test moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from monitor.entries.prefilter import Prefilter
+from monitor.judge import operational
+from monitor.judge import releases as judging
+from monitor.judge.intake import Bench
+from monitor.model.filters import FindingFilter, Page
+from monitor.rekor.v1 import RekorV1
+from monitor.rekor.v2 import RekorV2
+from monitor.releases import refresh
+from monitor.releases.beside import Examiner
+from monitor.releases.registry import Registry, RegistryOptions
+from monitor.releases.verify import SignatureVerifier
+from monitor.rules.policy import Policy
+from monitor.store import findings
+from monitor.testbed.world import RELEASED
+from monitor.trust import root as trust_root
+from monitor.watch.fleet import Fleet
+from monitor.watch.follow import Tools
+from monitor.watch.options import LogOverride, WatchOptions
+from monitor.watch.resettle import resettle
+
+if TYPE_CHECKING:
+    from monitor.fetch import Client
+    from monitor.model.finding import Finding
+    from monitor.releases.refresh import RefreshReport
+    from monitor.store.engine import Store
+    from monitor.testbed.world import World
+    from monitor.watch.ports import Log
+
+
+@dataclass
+class Clock:
+    """The time of the world and of the monitor alike."""
+
+    ahead: timedelta = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def forward(self, **by: float) -> None:
+        self.ahead += timedelta(**by)
+
+
+@dataclass
+class Opener:
+    client: Client
+
+    def v1(self, url: str) -> RekorV1:
+        return RekorV1(url, self.client, requests_per_second=10_000)
+
+    def v2(self, origin: str, url: str) -> Log:
+        return RekorV2(origin, url, self.client)
+
+
+@dataclass
+class Monitor:
+    world: World
+    store: Store
+    client: Client
+    clock: Clock
+    policy: Policy = field(default_factory=Policy)
+
+    def __post_init__(self) -> None:
+        self.root = trust_root.parse(self.world.trusted_root_json())
+        overrides = tuple(LogOverride(origin, read_url=url) for origin, url in self.world.read_urls.items())
+        options = WatchOptions(start=0, logs=overrides)
+        watch_from = datetime(2020, 1, 1, tzinfo=UTC)
+        self.tools = Tools(
+            self.store,
+            Prefilter(options.words),
+            lambda: Bench(self.policy, self.root, watch_from),
+            self.policy,
+            self.clock,
+        )
+        self.fleet = Fleet(options, Opener(self.client), self.tools)
+        host = self.world.registry.host
+        asked = RegistryOptions(
+            repositories={artifact: f"{host}/trustacks/{artifact}" for artifact in RELEASED}, insecure_hosts=(host,)
+        )
+        registry = Registry(self.client, asked)
+        self.refreshing = refresh.Tools(
+            self.store,
+            registry,
+            asked.references,
+            Examiner(registry, SignatureVerifier(self.root)),
+            self.policy,
+            self.clock,
+        )
+
+    async def follow(self) -> None:
+        for follower in await self.fleet.muster(self.root):
+            passed = await follower.run_pass(lambda: False)
+            assert passed.error is None
+
+    async def refresh(self) -> RefreshReport:
+        """One pass over the registry, and what follows from it."""
+        report = await refresh.refresh(self.refreshing)
+        await resettle(self.tools, lambda: False)
+        await self.review()
+        return report
+
+    async def review(self) -> None:
+        await resettle(self.tools, lambda: False)
+        async with self.store.write() as tx:
+            await judging.review(tx, self.policy, self.clock())
+            await operational.review(tx, self.policy, self.clock())
+
+    async def poll(self) -> RefreshReport:
+        await self.follow()
+        return await self.refresh()
+
+    async def findings(self) -> list[Finding]:
+        async with self.store.read() as tx:
+            return [row.finding for row in await findings.list_findings(tx, FindingFilter(), Page(limit=1000))]
+
+    async def rules(self) -> list[str]:
+        return sorted(each.rule for each in await self.findings())
