@@ -11,6 +11,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ec import (
     ECDSA,
     SECP256R1,
@@ -27,7 +28,6 @@ from monitor.testbed.ca import Claims
 from monitor.testbed.server import LoopbackServer, json_reply
 
 if TYPE_CHECKING:
-    from aiohttp import web
     from cryptography.x509 import Certificate
 
     from monitor.testbed.ca import CertificateAuthority

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -51,16 +52,32 @@ class DockerRegistry(Server):
 
     async def tag(self, repository: str, tag: str, digest: str) -> None:
         """Point a tag at what is there."""
-        path = f"/v2/{repository}/manifests/{digest}"
-        async with self._open().get(path, headers={"Accept": _TYPES}) as reply:
-            data, media_type = await reply.read(), reply.content_type
-            _expect(reply, 200)
+        data, media_type = await self._read(repository, digest)
         await self._manifest(repository, tag, data, media_type)
 
     async def delete(self, repository: str, digest: str) -> None:
         """Delete a manifest, and with it every tag of it."""
         async with self._open().delete(f"/v2/{repository}/manifests/{digest}") as reply:
             _expect(reply, 202)
+
+    async def attach(self, repository: str, digest: str, bundle: bytes) -> None:
+        """Put a bundle beside a manifest as cosign does where a registry has no referrers API: in the index of a tag."""
+        data, media_type = await self._read(repository, digest)
+        config = await self._blob(repository, b"{}", oci.EMPTY_CONFIG)
+        layer = await self._blob(repository, bundle, oci.BUNDLE)
+        subject = oci.Pushed(digest, len(data), media_type)
+        document = oci.compact(oci.manifest(config, [layer], artifact_type=oci.BUNDLE, subject=subject))
+        made = await self._manifest(repository, "", document, oci.OCI_MANIFEST)
+        tag = digest.replace(":", "-")
+        listed = oci.read((await self._read(repository, tag))[0])
+        entry = replace(made, artifact_type=oci.BUNDLE).descriptor()
+        await self._manifest(repository, tag, oci.compact(oci.index([*listed["manifests"], entry])), oci.OCI_INDEX)
+
+    async def _read(self, repository: str, reference: str) -> tuple[bytes, str]:
+        path = f"/v2/{repository}/manifests/{reference}"
+        async with self._open().get(path, headers={"Accept": _TYPES}) as reply:
+            _expect(reply, 200)
+            return await reply.read(), reply.content_type
 
     async def _blob(self, repository: str, data: bytes, media_type: str) -> oci.Pushed:
         digest = oci.digest_of(data)

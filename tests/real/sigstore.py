@@ -106,6 +106,12 @@ class RealSigstore:
         predicate.write_text('{"made":"here"}')
         return await self._cosign(log, content, claims, "attest-blob", "--type", "custom", "--predicate", predicate)
 
+    async def state(self, log: Log, statement: bytes, claims: Claims) -> Signature:
+        """`cosign attest-blob` of an in-toto statement as it is given."""
+        given = self.folder / f"statement-{next(self._numbers)}"
+        given.write_bytes(statement)
+        return await self._cosign(log, statement, claims, "attest-blob", "--statement", given)
+
     async def _cosign(self, log: Log, content: bytes, claims: Claims, *command: str | Path) -> Signature:
         number = next(self._numbers)
         blob, bundle = self.folder / f"blob-{number}", self.folder / f"bundle-{number}.json"
