@@ -273,8 +273,9 @@ def _withdrawn(release: Release, policy: Policy) -> Iterator[Finding]:
         fact("reason", word.reason),
         *((fact("advisory", word.advisory),) if word.advisory else ()),
     )
+    begun = word.at.replace(microsecond=0)  # logs and certificates tell time to the second: that second counts as after
     for each in release.signatures:
-        if each.at > word.at:
+        if each.at >= begun:
             yield _finding(
                 "withdrawn-release-signed",
                 release,

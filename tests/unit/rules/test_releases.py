@@ -234,6 +234,15 @@ def test_a_withdrawn_release_is_silent_until_it_is_signed_again() -> None:
     assert (finding.rule, finding.severity) == ("withdrawn-release-signed", Severity.CRITICAL)
 
 
+def test_a_signature_in_the_second_of_the_withdrawal_counts_as_after_it_for_a_log_tells_no_fractions() -> None:
+    about = withdrawn(T.replace(microsecond=0) + timedelta(days=1, milliseconds=700))
+    second = T.replace(microsecond=0) + timedelta(days=1)
+    again = replace(
+        about, signatures=(*about.signatures, signature(B, signed_at=second, first_seen=second, place="log 9"))
+    )
+    assert rules(again) == ["withdrawn-release-signed"]
+
+
 def test_a_signature_read_late_was_not_made_after_the_withdrawal() -> None:
     about = withdrawn()
     read_late = replace(about.signatures[0], first_seen=T + timedelta(days=9))
