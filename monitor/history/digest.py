@@ -132,7 +132,9 @@ async def answer(tx: Tx, digest: str, policy: Policy) -> DigestAnswer:
 async def _values(tx: Tx, digest: str, policy: Policy) -> list[ExpectedHash]:
     """Every value under which the digest may be logged: those predicted, and those that fetched signatures gave us."""
     references = dict.fromkeys(each for artifact in policy.artifacts for each in policy.references_of(artifact))
-    values = {each.value: each for each in payloads.predicted(digest, (*references, *policy.extra_references))}
+    every = (*references, *policy.extra_references)
+    annotated = payloads.predicted(digest, every, policy.annotations) if policy.annotations else ()
+    values = {each.value: each for each in (*annotated, *payloads.predicted(digest, every))}
     for each in await releases.hashes(tx, digest):
         values.setdefault(each.value, each)
     return list(values.values())

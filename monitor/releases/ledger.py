@@ -190,7 +190,12 @@ def predicted(digest: ExpectedDigest, policy: Policy) -> tuple[ExpectedHash, ...
     """Return every hash under which an expected digest may stand in a log; a file's digest only as itself."""
     if digest.kind is DigestKind.FILE:
         return (ExpectedHash(digest.digest.removeprefix("sha256:"), digest.digest, "the file itself"),)
-    return payloads.predicted(digest.digest, policy.references_of(digest.artifact))
+    references = policy.references_of(digest.artifact)
+    plain = payloads.predicted(digest.digest, references)
+    if not policy.annotations:
+        return plain
+    annotated = payloads.predicted(digest.digest, references, policy.annotations)
+    return tuple({each.value: each for each in (*annotated, *plain)}.values())
 
 
 def _contradictions(

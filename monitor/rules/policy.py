@@ -128,6 +128,8 @@ class Policy:
     sbom_predicates: tuple[str, ...] = ("https://spdx.dev/Document", "https://cyclonedx.org/bom")
     extra_references: tuple[str, ...] = ()
     """References under which any artifact may have been signed in cosign's legacy format."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """What the workflows pass to `cosign sign -a`: signatures with and without them are expected."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant (SettingsError)."""

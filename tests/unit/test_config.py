@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 NOWHERE = Path("/nonexistent/config.toml")
-HOME = {"HOME": "/home/ada"}
+HOME = {"HOME": "/Users/ada"}
 DIGEST = f"sha256:{'a' * 64}"
 
 
@@ -253,9 +253,9 @@ def test_state_is_kept_where_the_setting_systemd_or_xdg_says() -> None:
     def state(**environ: str) -> str:
         return str(config.load(None, {**HOME, **environ}, system=NOWHERE).state_dir)
 
-    assert state() == "/home/ada/.local/state/trustacks-monitor"
+    assert state() == "/Users/ada/.local/state/trustacks-monitor"
     assert state(XDG_STATE_HOME="/xdg") == "/xdg/trustacks-monitor"
-    assert state(XDG_STATE_HOME="relative") == "/home/ada/.local/state/trustacks-monitor"
+    assert state(XDG_STATE_HOME="relative") == "/Users/ada/.local/state/trustacks-monitor"
     assert state(XDG_STATE_HOME="/xdg", STATE_DIRECTORY="/var/lib/trustacks-monitor:/b") == "/var/lib/trustacks-monitor"
     assert state(STATE_DIRECTORY="/systemd", TRUSTACKS_MONITOR_STATE_DIR="/mine") == "/mine"
 

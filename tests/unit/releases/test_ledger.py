@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from monitor.entries import payloads
 from monitor.entries.payloads import simple_signing
 from monitor.errors import SettingsError
 from monitor.model.release import Authority, DigestKind, ExpectedDigest
 from monitor.releases.files import ListedDigest, ListedRelease, ReleaseFile, parse
-from monitor.releases.ledger import ImportResult, Word, approve, import_releases, predict_again, withdraw
+from monitor.releases.ledger import ImportResult, Word, approve, import_releases, predict_again, predicted, withdraw
 from monitor.rules.policy import Policy
 from monitor.store import releases, tags, timeline
 from monitor.store.engine import Store
@@ -124,6 +125,16 @@ async def test_references_added_to_the_settings_count_for_digests_that_are_store
     assert await predict_again(store, wider, NOW) == 1
     async with store.read() as tx:
         assert (await releases.expectations(tx, sha256(simple_signing(A, "ghcr.io/trustacks/any")))).matches
+
+
+def test_configured_annotations_are_expected_beside_signatures_without_them() -> None:
+    digest = ExpectedDigest("0.1.2", "runner", f"sha256:{'ab' * 32}", DigestKind.TAG, Authority.APPROVED)
+    plain = {each.value for each in predicted(digest, Policy())}
+    annotations = {"vendor": "TruStacks"}
+    both = {each.value for each in predicted(digest, Policy(annotations=annotations))}
+    annotated = payloads.predicted(digest.digest, Policy().references_of("runner"), annotations)
+    assert both == plain | {each.value for each in annotated}
+    assert len(both) > len(plain)
 
 
 @pytest.mark.parametrize("value", [A[7:], None])
