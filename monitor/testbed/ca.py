@@ -104,7 +104,7 @@ class Claims:
 
 
 def utf8_string(text: str) -> bytes:
-    """Return A DER UTF8String."""
+    """Return a DER UTF8String."""
     return tagged(0x0C, text.encode())
 
 
@@ -144,7 +144,7 @@ class CertificateAuthority:
         code_signing: bool = True,
         minutes: int = 10,
     ) -> x509.Certificate:
-        """Return A leaf certificate for `claims`, valid from `when` (by default now) for `minutes`.
+        """Return a leaf certificate for `claims`, valid from `when` (by default now) for `minutes`.
 
         Without `sct` it has none; `sct_signed_with` forges one under the log's id. `self_signed_with` keeps the
         intermediate's common name as issuer but signs with that key: what anyone can log.

@@ -41,14 +41,14 @@ class LogKey:
 
     @classmethod
     def ed25519(cls, name: str, key: Ed25519PrivateKey | None = None) -> LogKey:
-        """Return A Rekor v2 key: its id is SHA-256(name || 0x0A || 0x01 || key) (C2SP signed-note)."""
+        """Return a Rekor v2 key: its id is SHA-256(name || 0x0A || 0x01 || key) (C2SP signed-note)."""
         key = key or Ed25519PrivateKey.generate()
         raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         return cls(name, key, sha256(name.encode() + b"\n" + _TYPE_ED25519 + raw).digest())
 
     @classmethod
     def ecdsa(cls, name: str, key: EllipticCurvePrivateKey | None = None) -> LogKey:
-        """Return A Rekor v1 key: its id is SHA-256 of the DER SubjectPublicKeyInfo."""
+        """Return a Rekor v1 key: its id is SHA-256 of the DER SubjectPublicKeyInfo."""
         key = key or generate_private_key(SECP256R1())
         return cls(name, key, sha256(spki_of(key)).digest())
 
@@ -68,13 +68,13 @@ class LogKey:
         return "PKIX_ED25519" if isinstance(self.key, Ed25519PrivateKey) else "PKIX_ECDSA_P256_SHA_256"
 
     def sign(self, data: bytes) -> bytes:
-        """Return A signature: 64 raw bytes for Ed25519, DER for ECDSA with SHA-256."""
+        """Return a signature: 64 raw bytes for Ed25519, DER for ECDSA with SHA-256."""
         if isinstance(self.key, Ed25519PrivateKey):
             return self.key.sign(data)
         return self.key.sign(data, ECDSA(SHA256()))
 
     def note(self, text: bytes) -> bytes:
-        """Return A signed note over `text`, which ends in a newline."""
+        """Return a signed note over `text`, which ends in a newline."""
         return text + b"\n" + signature_line(self.name, self.key_id, self.sign(text))
 
     def posing_as(self, other: LogKey) -> LogKey:

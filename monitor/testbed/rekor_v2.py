@@ -240,5 +240,5 @@ class RekorV2(LoopbackServer):
 
 
 def _bundled(leaf: bytes) -> bytes:
-    """Return A leaf with its length in front; over 64 KiB the length wraps, as it did in Tessera before 1.0.2."""
+    """Return a leaf with its length in front; over 64 KiB the length wraps, as it did in Tessera before 1.0.2."""
     return (len(leaf) & LENGTH_MASK).to_bytes(2, "big") + leaf

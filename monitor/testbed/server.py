@@ -177,6 +177,6 @@ def _cut(request: web.Request) -> web.StreamResponse:
 def json_reply(
     value: object, *, status: int = 200, headers: Mapping[str, str] | None = None, end: str = ""
 ) -> web.Response:
-    """Return A JSON answer as compact as Go writes it."""
+    """Return a JSON answer as compact as Go writes it."""
     body = orjson.dumps(value) + end.encode()
     return web.Response(status=status, body=body, content_type="application/json", headers=dict(headers or {}))
