@@ -6,6 +6,8 @@ the lease where this process leads. Nothing else in the house begins or ends a t
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -43,6 +45,7 @@ class Store:
         self._reader = reader
         self._file: FileLock | None = None
         self._leader: lease.Leader | None = None
+        self._interrupted = False
 
     def __repr__(self) -> str:
         return f"Store({self.name!r})"
@@ -136,9 +139,18 @@ class Store:
 
     @asynccontextmanager
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[Tx]:
-        with translated(self.name):
-            async with engine.begin() as tx:
-                yield tx
+        if self._interrupted:
+            # SQLite keeps the lock of a closed connection for as long as a cursor of it is referenced, and the frames of a
+            # cancelled statement refer to its own.
+            gc.collect()
+            self._interrupted = False
+        try:
+            with translated(self.name):
+                async with engine.begin() as tx:
+                    yield tx
+        except asyncio.CancelledError:
+            self._interrupted = True
+            raise
 
     async def renew(self, now: datetime) -> None:
         """Keep the lease, at least every twenty seconds while leading on PostgreSQL; elsewhere nothing. NotLeaderError when lost."""

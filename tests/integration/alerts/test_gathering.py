@@ -201,6 +201,7 @@ async def test_a_kill_between_findings_loses_and_repeats_nothing(any_desk: Desk)
         await asyncio.sleep(0.005)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        del task  # what its exception refers to ends with it
     await gathering.gather(any_desk.store, any_desk.options, any_desk.now)
     (incident,) = await any_desk.incidents()
     assert incident.count == 12
