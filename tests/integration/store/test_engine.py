@@ -57,6 +57,7 @@ async def test_a_transaction_cancelled_anywhere_leaves_both_rows_or_none_and_a_s
         await asyncio.sleep((number % 7) * 0.0005)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        del task  # what its exception refers to ends with it
     await pair(1000)
     async with store.read() as tx:
         for number in (*range(60), 1000):
