@@ -38,7 +38,7 @@ def read(leaf: Leaf, bench: Bench, prefilter: Prefilter, first_seen: datetime) -
         lost = QuarantinedLeaf(leaf.log, leaf.index, leaf.hash, str(error), leaf.data, ours)
         return Reading(leaf, None, lost)
     signers = tuple(JudgedSigner(signer, _verdict(signer, leaf, bench, first_seen)) for signer in decoded.signers)
-    entry = LogEntry(leaf.log, leaf.index, leaf.hash, leaf.data, decoded, signers, leaf.promise, first_seen)
+    entry = LogEntry(leaf.log, leaf.index, leaf.hash, leaf.data, decoded, signers, leaf.promise, first_seen, leaf.extra)
     return Reading(leaf, entry, None)
 
 

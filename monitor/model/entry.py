@@ -135,6 +135,11 @@ class Certificate:
     """By the last arc of the OID; raw UTF-8 for .1–.6, the DER UTF8String's content from .8 on."""
     anomalies: tuple[str, ...] = ()
     """What no Fulcio certificate has: a claim that is not the UTF8String it must be, a repeated extension, …"""
+    issuance: str = ""
+    """SHA-256 in hex of what a certificate log logs of it: its TBSCertificate without SCT list and poison (RFC 6962 §3.2).
+
+    A precertificate and the certificate made of it have the same. Empty where it cannot be read.
+    """
 
     @property
     def fingerprint(self) -> str:
@@ -288,6 +293,10 @@ class LogEntry:
     promise: Promise | None
     first_seen: datetime
     """When we first saw the leaf, in whatever log."""
+    extra: bytes = field(default=b"", repr=False)
+    """Of a certificate log: what it served beside the leaf."""
+    joined: str = ""
+    """Of a certificate log: the signing event of the entry that the certificate signed, once one is known."""
 
     @property
     def global_index(self) -> int | None:
@@ -303,6 +312,11 @@ class LogEntry:
         return self.promise.integrated_time if self.promise else None
 
     def event(self, signer: Signer) -> str:
-        """The signing event of one signer: one (certificate or bare key, digest), in however many logs; 32 hex digits."""
+        """The signing event of one signer: one (certificate or bare key, digest), in however many logs; 32 hex digits.
+
+        A certificate seen only in a certificate log is an event without a digest until an entry gives it one.
+        """
+        if self.joined:
+            return self.joined
         digest = str(self.decoded.digest) if self.decoded.digest else self.leaf_hash.hex()
         return hashlib.sha256(f"{signer.name} {digest}".encode()).hexdigest()[:32]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from monitor.tlog.merkle import leaf_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from monitor.tlog.merkle import CompactRange
@@ -23,12 +23,34 @@ class Protocol(StrEnum):
 
     REKOR_V1 = "rekor-v1"
     REKOR_V2 = "rekor-v2"
+    RFC6962 = "rfc6962"
+    """A certificate transparency log with the interface of RFC 6962 §4."""
+    STATIC_CT = "static-ct"
+    """The same log as tiles (C2SP static-ct-api)."""
+
+    @property
+    def certificates(self) -> bool:
+        """Whether the log's leaves are certificates (RFC 6962 §3.4), not signatures."""
+        return self in {Protocol.RFC6962, Protocol.STATIC_CT}
 
 
 class Mode(StrEnum):
     """How much of a log is read."""
 
     COMPLETE = "complete"
+    CERTIFICATES = "certificates"
+    """Rekor v1: what the certificate logs lead to, and what its index finds (DESIGN section 5)."""
+    SEARCH = "search"
+    """Rekor v1: what its index finds; such a log is not watched."""
+
+
+MODES: Mapping[Protocol, frozenset[Mode]] = {
+    Protocol.REKOR_V1: frozenset(Mode),
+    Protocol.REKOR_V2: frozenset({Mode.COMPLETE}),
+    Protocol.RFC6962: frozenset({Mode.COMPLETE}),
+    Protocol.STATIC_CT: frozenset({Mode.COMPLETE}),
+}
+"""The modes that a log of each protocol can be followed in."""
 
 
 class LogState(StrEnum):
@@ -73,6 +95,8 @@ class Leaf:
     index: int
     data: bytes = field(repr=False)
     promise: Promise | None = None
+    extra: bytes = field(default=b"", repr=False)
+    """What a certificate log serves beside a leaf, proven by nothing: RFC 6962 §4.6 `extra_data`."""
 
     @property
     def hash(self) -> bytes:
@@ -89,6 +113,8 @@ class Block:
     starts: Sequence[int] = field(repr=False)
     ends: Sequence[int] = field(repr=False)
     promises: Sequence[Promise] = field(default=(), repr=False)
+    extras: Sequence[bytes] = field(default=(), repr=False)
+    """Of a certificate log, each leaf's `extra_data`."""
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -101,6 +127,12 @@ class Block:
     def leaf(self, offset: int) -> bytes:
         """The bytes of the leaf `offset` places into the block."""
         return self.data[self.starts[offset] : self.ends[offset]]
+
+    def taken(self, log: str, protocol: Protocol, offset: int) -> Leaf:
+        """That leaf by itself, with what came beside it."""
+        promise = self.promises[offset] if self.promises else None
+        extra = self.extras[offset] if self.extras else b""
+        return Leaf(log, protocol, self.start + offset, self.leaf(offset), promise, extra)
 
 
 @dataclass(frozen=True, slots=True)

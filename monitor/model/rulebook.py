@@ -15,7 +15,7 @@ from monitor.model.finding import Category, Severity
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EDITION = 1
+EDITION = 2
 """Raised whenever a rule decides differently for the same entry: every stored entry is then judged again."""
 
 

@@ -44,9 +44,15 @@ async def keep(tx: Tx, certificate: Certificate, now: datetime) -> None:
         "claims": {str(arc): claim for arc, claim in certificate.claims.items()},
         "anomalies": list(certificate.anomalies),
         "first_seen": now,
+        "issuance": certificate.issuance or None,
     }
     statement = insert(tx, certificates).values(row)
-    await tx.execute(statement.on_conflict_do_nothing(index_elements=["fingerprint"]))
+    again = {"issuance": statement.excluded.issuance}  # one that was kept before this was read of it
+    await tx.execute(
+        statement.on_conflict_do_update(
+            index_elements=["fingerprint"], set_=again, where=certificates.c.issuance.is_(None)
+        )
+    )
 
 
 async def add_signers(tx: Tx, entry_id: int, entry: LogEntry, now: datetime) -> None:
@@ -130,4 +136,5 @@ def _certificate(row: sa.RowMapping) -> Certificate:
         names=tuple((SanKind(kind), name) for kind, name in row["cert_names"]),
         claims={int(arc): claim for arc, claim in row["cert_claims"].items()},
         anomalies=tuple(row["cert_anomalies"]),
+        issuance=row["cert_issuance"] or "",
     )

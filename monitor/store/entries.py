@@ -81,7 +81,7 @@ async def add(tx: Tx, entry: LogEntry, judgement: Judgement, proof: InclusionPro
     statement = statement.on_conflict_do_nothing(index_elements=["log", "index", "leaf_hash"])
     entry_id: int | None = await tx.scalar(statement.returning(entries.c.id))
     if entry_id is not None:
-        await tx.execute(sa.insert(leaves).values(entry_id=entry_id, data=entry.data))
+        await tx.execute(sa.insert(leaves).values(entry_id=entry_id, data=entry.data, extra=entry.extra or None))
         await _add_details(tx, entry_id, entry, judgement, now)
     return entry_id
 
@@ -236,7 +236,9 @@ async def find(tx: Tx, log: str, index: int) -> StoredEntry | None:
 
 
 def _select() -> sa.Select[Any]:
-    return sa.select(entries, leaves.c.data).join_from(entries, leaves, leaves.c.entry_id == entries.c.id)
+    return sa.select(entries, leaves.c.data, leaves.c.extra).join_from(
+        entries, leaves, leaves.c.entry_id == entries.c.id
+    )
 
 
 def _stored(kept: sa.RowMapping) -> StoredEntry:
@@ -251,7 +253,7 @@ def _stored(kept: sa.RowMapping) -> StoredEntry:
         )
     return StoredEntry(
         id=kept["id"],
-        leaf=Leaf(kept["log"], kept["protocol"], kept["index"], kept["data"], promise),
+        leaf=Leaf(kept["log"], kept["protocol"], kept["index"], kept["data"], promise, kept["extra"] or b""),
         first_seen=kept["first_seen"],
         digest_status=kept["digest_status"],
         revision=kept["revision"],

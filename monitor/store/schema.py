@@ -15,8 +15,8 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-HEAD = "0002"
-CODE = 2
+HEAD = "0003"
+CODE = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from monitor.model.entry import DigestRole, Trust
 from monitor.model.finding import Accepted, Category, Severity
 from monitor.model.incident import DeliveryKind, DeliveryState, IncidentState
 from monitor.model.log import CheckpointSource, CheckpointStatus, ConflictKind, LogState, Mode, Protocol
+from monitor.model.lookup import LookupState
 from monitor.model.release import Authority, DigestKind, DigestStatus, InLog
 from monitor.store.types import BigId, Blob, Choice, Foreign, Json, Key, Moment
 
@@ -163,6 +164,8 @@ certificates = Table(
     Column("claims", Json, nullable=False),
     Column("anomalies", Json, nullable=False),
     Column("first_seen", Moment, nullable=False),
+    Column("issuance", String(64)),
+    Index("ix_certificates_issuance", "issuance"),
 )
 
 entries = Table(
@@ -220,6 +223,7 @@ leaves = Table(  # apart from `entries`, so that a list reads no leaf
     metadata,
     Column("entry_id", BigId, ForeignKey("entries.id"), primary_key=True),
     Column("data", Blob, nullable=False),
+    Column("extra", Blob),
 )
 
 signers = Table(
@@ -238,6 +242,24 @@ signers = Table(
     Column("detail", Foreign, nullable=False),
     Index("ix_signers_event", "event"),
     Index("ix_signers_fingerprint", "fingerprint"),
+)
+
+lookups = Table(  # a certificate of ours in a certificate log, and whether its entry in a signature log was found
+    "lookups",
+    metadata,
+    Column("issuance", String(64), primary_key=True),
+    Column("entry_id", BigId, ForeignKey("entries.id"), nullable=False),
+    Column("subject", Foreign, nullable=False),
+    Column("not_before", Moment, nullable=False),
+    Column("not_after", Moment, nullable=False),
+    Column("run", Foreign),
+    Column("history", Boolean, nullable=False),
+    Column("state", Choice(LookupState), nullable=False),
+    Column("opened_at", Moment, nullable=False),
+    Column("searched_at", Moment),
+    Column("read_at", Moment),
+    Column("closed_at", Moment),
+    Index("ix_lookups_state", "state", "not_before"),
 )
 
 matches = Table(

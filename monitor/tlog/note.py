@@ -1,8 +1,8 @@
 """C2SP signed-note: splits a note into text and signature lines, and verifies the lines of the keys we know.
 
 Strict about bytes, lenient about strangers: lines by unknown keys are passed over, a known key's line that does not
-verify refuses the whole note. It must never decide which keys are to be known; Ed25519, ECDSA P-256 with SHA-256 and
-the timestamped Ed25519 of C2SP tlog-cosignature are what it can verify.
+verify refuses the whole note. It must never decide which keys are to be known; Ed25519, ECDSA P-256 with SHA-256, the
+timestamped Ed25519 of C2SP tlog-cosignature and the tree heads of RFC 6962 logs are what it can verify.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from monitor.errors import BadSignatureError, FormatError, UnknownKeyError
+from monitor.tlog import treehead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,6 +50,7 @@ class KeyAlgorithm(Enum):
     ED25519 = 0x01
     ECDSA_P256 = 0x02
     COSIGNATURE_ED25519 = 0x04
+    RFC6962_TREE_HEAD = 0x05
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,18 @@ class NoteKey:
         raise FormatError(f"public key of {name!r} is neither Ed25519 nor ECDSA P-256")
 
     @classmethod
+    def tree_head(cls, name: str, spki_der: bytes) -> NoteKey:
+        """Key of an RFC 6962 log, whose tree heads stand in notes as C2SP static-ct-api has it.
+
+        Its id is made of the name and of the log's id (SHA-256 of the SPKI). Raises FormatError as `from_spki`.
+        """
+        key = cls.from_spki(name, spki_der)
+        if key.algorithm is not KeyAlgorithm.ECDSA_P256:
+            raise FormatError(f"public key of {name!r} is not ECDSA P-256: its tree heads cannot be verified")
+        algorithm = KeyAlgorithm.RFC6962_TREE_HEAD
+        return cls(name, _c2sp_key_id(name, algorithm, sha256(spki_der).digest()), algorithm, spki_der, key._key)  # noqa: SLF001 - its own class
+
+    @classmethod
     def cosigner(cls, name: str, raw: bytes) -> NoteKey:
         """Key of a witness (C2SP tlog-cosignature) from its 32 raw bytes. Raises FormatError for others."""
         return cls._ed25519(name, KeyAlgorithm.COSIGNATURE_ED25519, raw)
@@ -152,7 +166,9 @@ class NoteKey:
         try:
             algorithm = KeyAlgorithm(data[0])
         except ValueError:
-            raise FormatError(f"verifier key of {name!r} has the unknown type {data[0]:#04x}") from None
+            algorithm = KeyAlgorithm.RFC6962_TREE_HEAD
+        if algorithm is KeyAlgorithm.RFC6962_TREE_HEAD:  # those logs publish no verifier keys
+            raise FormatError(f"verifier key of {name!r} has the unknown type {data[0]:#04x}")
         is_ecdsa = algorithm is KeyAlgorithm.ECDSA_P256
         key = cls.from_spki(name, data[1:]) if is_ecdsa else cls._ed25519(name, algorithm, data[1:])
         if key.algorithm is not algorithm or key.key_id.hex() != key_id:
@@ -168,12 +184,16 @@ class NoteKey:
         return cls(name, _c2sp_key_id(name, algorithm, raw), algorithm, raw, key)
 
     def timestamp(self, text: bytes, signature: bytes) -> int | None:
-        """Verify one line's signature over a note's text: the Unix time (s) of a cosignature, None for the others.
+        """Verify one line's signature over a note's text: the Unix time (s) of a cosignature or tree head, None for the others.
 
         Raises BadSignatureError.
         """
         try:
             if isinstance(self._key, EllipticCurvePublicKey):
+                if self.algorithm is KeyAlgorithm.RFC6962_TREE_HEAD:
+                    head = treehead.unpack(self.name, text, signature)
+                    self._key.verify(head.signature, head.signed, ECDSA(SHA256()))
+                    return head.timestamp // 1000
                 self._key.verify(signature, text, ECDSA(SHA256()))
             elif self.algorithm is KeyAlgorithm.ED25519:
                 self._key.verify(signature, text)
@@ -192,7 +212,7 @@ class NoteKey:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A key whose signature on a note verified; `timestamp` is a cosignature's Unix time in seconds, else None."""
+    """A key whose signature on a note verified; `timestamp` is a cosignature's or tree head's Unix time in seconds, else None."""
 
     key: NoteKey
     timestamp: int | None

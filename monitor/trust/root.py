@@ -54,7 +54,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class TrustedLog:
-    """A transparency log and its key. `origin` names it: a v2 log's checkpoint origin, a v1 log's host."""
+    """A transparency log and its key.
+
+    `origin` names it: a v2 or static-CT log's checkpoint origin, a v1 log's host, an RFC 6962 log's id in hex.
+    """
 
     base_url: str
     origin: str
@@ -78,6 +81,8 @@ class TrustedLog:
     @property
     def key(self) -> NoteKey:
         """The key as it signs checkpoints."""
+        if self.protocol.certificates:
+            return NoteKey.tree_head(self.origin, self.spki)
         return NoteKey.from_spki(self.origin, self.spki, self.key_id)
 
 
@@ -98,6 +103,18 @@ class CtKey:
     log_id: bytes
     spki: bytes = field(repr=False)
     window: Window
+
+    def log(self, *, static: bool = False) -> TrustedLog:
+        """The log that signs with this key, as one to follow. FormatError where its tree heads cannot be verified, or found.
+
+        A root does not say how a log is read: `static` names it by its submission prefix, as C2SP static-ct-api does.
+        """
+        bare = self.base_url.partition("://")[2].rstrip("/")
+        if not bare:
+            raise FormatError(f"the certificate log {self.log_id.hex()[:16]} has no URL in the trusted root")
+        origin, protocol = (bare, Protocol.STATIC_CT) if static else (self.log_id.hex(), Protocol.RFC6962)
+        key_id = NoteKey.tree_head(origin, self.spki).key_id
+        return TrustedLog(self.base_url, origin, protocol, self.log_id, key_id, self.spki, self.window)
 
 
 @dataclass(frozen=True, slots=True)

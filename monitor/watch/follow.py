@@ -287,9 +287,8 @@ class Follower:
                 if not isinstance(item, Block):
                     return None
                 hashes.extend(hash_leaves(item.data, item.starts, item.ends))
-                for offset in self._tools.prefilter.candidates(item, self.followed.protocol):
-                    promise = item.promises[offset] if item.promises else None
-                    index = item.start + offset
-                    candidates.append(Leaf(hole.log, self.followed.protocol, index, item.leaf(offset), promise))
+                protocol = self.followed.protocol
+                found = self._tools.prefilter.candidates(item, protocol)
+                candidates += [item.taken(hole.log, protocol, offset) for offset in found]
         complete = len(hashes) == hole.end - hole.begin and tree_root(hashes) == hole.hash
         return candidates if complete else None

@@ -145,8 +145,7 @@ class Scanner:
             draft.candidates[leaf.index] = leaf
 
     def _leaf(self, block: Block, offset: int) -> Leaf:
-        promise = block.promises[offset] if block.promises else None
-        return Leaf(self._followed.origin, self._followed.protocol, block.start + offset, block.leaf(offset), promise)
+        return block.taken(self._followed.origin, self._followed.protocol, offset)
 
     async def _fill(self, draft: _Draft, target: Checkpoint) -> int | None:
         if not draft.gaps:

@@ -1,0 +1,92 @@
+"""Which certificates of ours still lack the entry that they signed, and how far the search for it has come.
+
+Found is what the stored entries say: it is computed from them again and again, so that a crash, or an entry met by another way,
+forgets nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from monitor.model.log import Protocol
+from monitor.model.lookup import Lookup, LookupState
+from monitor.store.sql import insert
+from monitor.store.tables import certificates, entries, lookups, signers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from monitor.store.connect import Tx
+
+_CERTIFICATE_LOGS = [protocol for protocol in Protocol if protocol.certificates]
+_UNSETTLED = (LookupState.OPEN, LookupState.UNLOGGED, LookupState.EXCUSED)
+
+
+async def want(tx: Tx, lookup: Lookup) -> bool:
+    """Look for the entry of an issuance from now on; False when it is looked for already (a certificate may stand in several logs)."""
+    row = {name: getattr(lookup, name) for name in Lookup.__slots__}
+    statement = insert(tx, lookups).values(row).on_conflict_do_nothing(index_elements=["issuance"])
+    return await tx.scalar(statement.returning(lookups.c.issuance)) is not None
+
+
+async def unsettled(tx: Tx, *states: LookupState, limit: int | None = None) -> list[Lookup]:
+    """Return the lookups in these states, by default the open ones, the certificate issued first first."""
+    c = lookups.c
+    statement = sa.select(lookups).where(c.state.in_(states or (LookupState.OPEN,))).order_by(c.not_before, c.issuance)
+    return [Lookup(**row) for row in (await tx.execute(statement.limit(limit))).mappings()]
+
+
+async def find(tx: Tx, issuance: str) -> Lookup | None:
+    """Return the lookup of an issuance."""
+    row = (await tx.execute(sa.select(lookups).where(lookups.c.issuance == issuance))).mappings().one_or_none()
+    return Lookup(**row) if row else None
+
+
+async def settle_found(tx: Tx, now: datetime) -> list[Lookup]:
+    """Close every lookup whose certificate signs a stored entry that stands in its log; return those as they were before."""
+    c = lookups.c
+    signing = (
+        sa.select(certificates.c.issuance)
+        .join_from(signers, certificates, signers.c.fingerprint == certificates.c.fingerprint)
+        .join(entries, entries.c.id == signers.c.entry_id)
+        .where(
+            certificates.c.issuance == c.issuance,
+            entries.c.protocol.not_in(_CERTIFICATE_LOGS),
+            entries.c.disproven.is_(False),
+            sa.or_(signers.c.verifies.is_(None), signers.c.verifies.is_(True)),
+        )
+    )
+    statement = sa.select(lookups).where(c.state.in_(_UNSETTLED), sa.exists(signing))
+    found = [Lookup(**row) for row in (await tx.execute(statement)).mappings()]
+    if found:
+        ids = [each.issuance for each in found]
+        await tx.execute(sa.update(lookups).where(c.issuance.in_(ids)).values(state=LookupState.FOUND, closed_at=now))
+    return found
+
+
+async def searched(tx: Tx, issuances: Iterable[str], now: datetime) -> None:
+    """Say that the indexes were asked for these."""
+    await tx.execute(sa.update(lookups).where(lookups.c.issuance.in_(list(issuances))).values(searched_at=now))
+
+
+async def read_whole(tx: Tx, issuances: Iterable[str], now: datetime) -> None:
+    """Say that all was read in which the entries of these could stand."""
+    c = lookups.c
+    mine = (c.issuance.in_(list(issuances)), c.read_at.is_(None))
+    await tx.execute(sa.update(lookups).where(*mine).values(read_at=now))
+
+
+async def close(tx: Tx, issuance: str, state: LookupState, now: datetime) -> bool:
+    """Settle an open lookup; False when it was settled meanwhile."""
+    c = lookups.c
+    mine = (c.issuance == issuance, c.state == LookupState.OPEN)
+    return (await tx.execute(sa.update(lookups).where(*mine).values(state=state, closed_at=now))).rowcount == 1
+
+
+async def counts(tx: Tx) -> dict[LookupState, int]:
+    """Return how many lookups are in each state."""
+    statement = sa.select(lookups.c.state, sa.func.count()).group_by(lookups.c.state)
+    return dict((await tx.execute(statement)).tuples().all())
