@@ -85,9 +85,13 @@ class Keeper:
             await self._report(checkpoint, before, standing)
             error = _TROUBLE.get(standing)
         await self._hold_seen()
+        return Polled(await self.target(), error)
+
+    async def target(self) -> Checkpoint | None:
+        """The newest checkpoint that is proven consistent, as it is stored; None when there is none yet."""
         async with self._store.read() as tx:
             newest = await logs.newest(tx, self._followed.origin)
-        return Polled(Checkpoint.parse(newest.note) if newest else None, error)
+        return Checkpoint.parse(newest.note) if newest else None
 
     async def link(self, raw: bytes) -> Checkpoint:
         """The checkpoint that came inside a proof, once it is joined to ours. Raises ProofError when it cannot be."""
