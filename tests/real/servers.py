@@ -156,7 +156,16 @@ class RekorV1(Server):
             "--sequencer_interval=100ms",
         )
         redis = await self._run(
-            "redis", "redis-server", "--port", str(self._redis), "--bind", "127.0.0.1", "--save", "", "--dir", self.folder
+            "redis",
+            "redis-server",
+            "--port",
+            str(self._redis),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--dir",
+            self.folder,
         )
         await redis.listening(self._redis)
         await log_server.listening(self.log_server_port)

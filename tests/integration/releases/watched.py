@@ -11,8 +11,6 @@ from monitor.judge import operational
 from monitor.judge import releases as judging
 from monitor.judge.intake import Bench
 from monitor.model.filters import FindingFilter, Page
-from monitor.rekor.v1 import RekorV1
-from monitor.rekor.v2 import RekorV2
 from monitor.releases import refresh
 from monitor.releases.beside import Examiner
 from monitor.releases.registry import Registry, RegistryOptions
@@ -25,6 +23,7 @@ from monitor.watch.fleet import Fleet
 from monitor.watch.follow import Tools
 from monitor.watch.options import LogOverride, WatchOptions
 from monitor.watch.resettle import resettle
+from tests.opener import Opener
 
 if TYPE_CHECKING:
     from monitor.fetch import Client
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from monitor.releases.refresh import RefreshReport
     from monitor.store.engine import Store
     from monitor.testbed.world import World
-    from monitor.watch.ports import Log
 
 
 @dataclass
@@ -46,17 +44,6 @@ class Clock:
 
     def forward(self, **by: float) -> None:
         self.ahead += timedelta(**by)
-
-
-@dataclass
-class Opener:
-    client: Client
-
-    def v1(self, url: str) -> RekorV1:
-        return RekorV1(url, self.client, requests_per_second=10_000)
-
-    def v2(self, origin: str, url: str) -> Log:
-        return RekorV2(origin, url, self.client)
 
 
 @dataclass

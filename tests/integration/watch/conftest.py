@@ -13,8 +13,6 @@ from monitor.fetch import Client, FetchOptions
 from monitor.judge import operational
 from monitor.judge.intake import Bench
 from monitor.model.filters import FindingFilter, Page
-from monitor.rekor.v1 import RekorV1
-from monitor.rekor.v2 import RekorV2
 from monitor.rules.policy import Policy
 from monitor.store import findings, logs
 from monitor.testbed.world import World
@@ -22,6 +20,7 @@ from monitor.trust import root as trust_root
 from monitor.watch.fleet import Fleet
 from monitor.watch.follow import Tools
 from monitor.watch.options import LogOverride, WatchOptions
+from tests.opener import Opener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,18 +29,6 @@ if TYPE_CHECKING:
     from monitor.model.log import Cursor
     from monitor.store.engine import Store
     from monitor.watch.follow import Pass
-    from monitor.watch.ports import Log
-
-
-@dataclass
-class Opener:
-    client: Client
-
-    def v1(self, url: str) -> RekorV1:
-        return RekorV1(url, self.client, requests_per_second=10_000)
-
-    def v2(self, origin: str, url: str) -> Log:
-        return RekorV2(origin, url, self.client)
 
 
 @dataclass
