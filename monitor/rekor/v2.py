@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from monitor.errors import FormatError, NotFoundError, OversizeError
 from monitor.model.log import Block, Gap, InclusionProof
-from monitor.rekor.ordered import in_order
+from monitor.reading.ordered import in_order
 from monitor.rekor.tiles import TileServer
 from monitor.tlog.proofs import (
     consistency_nodes,
