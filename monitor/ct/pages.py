@@ -11,14 +11,17 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from monitor.ct import replies
+from monitor.ct.leaves import pieces
 from monitor.ct.query import ENTRIES_LIMIT, HEAD_LIMIT
 from monitor.errors import FetchError, FormatError, NotFoundError, OversizeError
-from monitor.model.log import Block, Gap
+from monitor.model.log import Gap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from monitor.ct.leaves import TreeLeaf
     from monitor.ct.query import Query
+    from monitor.model.log import Block
 
 PAGE: Final = 256
 _GROWS_AFTER: Final = 8
@@ -71,7 +74,7 @@ class Pages:
             self._learn(len(asked), len(found))
         return await self._pieces(asked[: len(found)], found), range(asked.start + len(found), wanted.stop)
 
-    async def single(self, index: int, *, fresh: bool) -> replies.Entry:
+    async def single(self, index: int, *, fresh: bool) -> TreeLeaf:
         """Return one leaf. NotFoundError, OversizeError, FetchError; FormatError for one that cannot be read, twice."""
         found = await self._entries(range(index, index + 1), fresh=fresh)
         try:
@@ -102,32 +105,19 @@ class Pages:
             if self._whole == _GROWS_AFTER:
                 self._page, self._whole = min(PAGE, 2 * self._page), 0
 
-    async def _pieces(self, indexes: range, found: Sequence[object]) -> list[Block | Gap]:
-        pieces: list[Block | Gap] = []
-        run: list[replies.Entry] = []
-        for index, value in zip(indexes, found, strict=True):
-            read = await self._read(index, value)
-            if isinstance(read, replies.Entry):
-                run.append(read)
-                continue
-            if run:
-                pieces.append(_block(index - len(run), run))
-                run = []
-            pieces.append(read)
-        if run:
-            pieces.append(_block(indexes.stop - len(run), run))
-        return pieces
-
-    async def _read(self, index: int, value: object) -> replies.Entry | Gap:
-        """Read an entry of a page; one that cannot be read there is asked for singly."""
-        try:
-            return replies.entry(value)
-        except FormatError:
-            pass
-        try:
-            return await self.single(index, fresh=True)
-        except (NotFoundError, OversizeError, FormatError) as error:
-            return Gap(index, index + 1, _reason(error))
+    async def _pieces(self, indexes: range, answer: Sequence[object]) -> list[Block | Gap]:
+        """Read the entries of a page; what cannot be read there is asked for singly."""
+        found: dict[int, TreeLeaf] = {}
+        missing: dict[int, str] = {}
+        for index, value in zip(indexes, answer, strict=True):
+            try:
+                found[index] = replies.entry(value)
+            except FormatError:
+                try:
+                    found[index] = await self.single(index, fresh=True)
+                except (NotFoundError, OversizeError, FormatError) as error:
+                    missing[index] = _reason(error)
+        return pieces(indexes, found, missing)
 
     async def _refused(self, wanted: range, error: FetchError) -> tuple[list[Block | Gap], range]:
         """The first leaf is not given: a Gap, over all of them where the last one is not given either."""
@@ -157,15 +147,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OversizeError):
         return "oversize"
     return _LEFT_OUT if isinstance(error, NotFoundError) else str(error)
-
-
-def _block(start: int, entries: Sequence[replies.Entry]) -> Block:
-    starts: list[int] = []
-    ends: list[int] = []
-    position = 0
-    for entry in entries:
-        starts.append(position)
-        position += len(entry.leaf)
-        ends.append(position)
-    data = b"".join(entry.leaf for entry in entries)
-    return Block(start, data, starts, ends, extras=tuple(entry.extra for entry in entries))

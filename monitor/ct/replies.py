@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 import orjson
 import pybase64
 
+from monitor.ct.leaves import TreeLeaf
 from monitor.errors import FormatError
 from monitor.tlog.merkle import HASH_SIZE
 
@@ -29,14 +30,6 @@ class SignedTreeHead:
     timestamp: int
     root: bytes
     signature: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry: the MerkleTreeLeaf, which is hashed into the tree, and the `extra_data` beside it, which is not."""
-
-    leaf: bytes = field(repr=False)
-    extra: bytes = field(repr=False)
 
 
 def load(body: bytes) -> object:
@@ -71,7 +64,7 @@ def place_and_path(reply: object) -> tuple[int, tuple[bytes, ...]]:
     return _count(proof, "leaf_index"), _hashes(proof, "audit_path")
 
 
-def entry_and_path(reply: object) -> tuple[Entry, tuple[bytes, ...]]:
+def entry_and_path(reply: object) -> tuple[TreeLeaf, tuple[bytes, ...]]:
     """Read the reply of get-entry-and-proof (§4.8)."""
     proof = _dict(reply, "the proof")
     return entry(proof, alone=True), _hashes(proof, "audit_path")
@@ -83,16 +76,16 @@ def entries(reply: object) -> list[object]:
     return listed if isinstance(listed, list) else _wrong("entries", listed)
 
 
-def entry(value: object, *, alone: bool = False) -> Entry:
+def entry(value: object, *, alone: bool = False) -> TreeLeaf:
     """Read one entry. Asked for `alone` it may have unreadable extra data, which then is empty: its leaf is worth more."""
     record = _dict(value, "an entry")
     leaf = _base64(record, "leaf_input")
     try:
-        return Entry(leaf, _base64(record, "extra_data"))
+        return TreeLeaf(leaf, _base64(record, "extra_data"))
     except FormatError:
         if not alone:
             raise
-        return Entry(leaf, b"")
+        return TreeLeaf(leaf, b"")
 
 
 def _hashes(record: dict[str, object], name: str) -> tuple[bytes, ...]:
