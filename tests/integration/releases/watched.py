@@ -21,9 +21,9 @@ from monitor.testbed.world import RELEASED
 from monitor.trust import root as trust_root
 from monitor.watch.fleet import Fleet
 from monitor.watch.follow import Tools
-from monitor.watch.options import LogOverride, WatchOptions
+from monitor.watch.options import WatchOptions
 from monitor.watch.resettle import resettle
-from tests.opener import Opener
+from tests.opener import Opener, overrides_of
 
 if TYPE_CHECKING:
     from monitor.fetch import Client
@@ -56,7 +56,7 @@ class Monitor:
 
     def __post_init__(self) -> None:
         self.root = trust_root.parse(self.world.trusted_root_json())
-        overrides = tuple(LogOverride(origin, read_url=url) for origin, url in self.world.read_urls.items())
+        overrides = overrides_of(self.world)
         options = WatchOptions(start=0, logs=overrides)
         watch_from = datetime(2020, 1, 1, tzinfo=UTC)
         self.tools = Tools(
