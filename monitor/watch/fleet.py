@@ -20,6 +20,7 @@ from monitor.watch.follow import Follower
 from monitor.watch.keys import LogKey
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from typing import Protocol as Port
 
     from monitor.trust.root import TrustedLog, TrustRoot
@@ -51,8 +52,8 @@ _BEGUN = "watching-since"
 
 
 @dataclass(frozen=True, slots=True)
-class _Trusted:
-    """One log of the trusted root under the settings' word on it; `trusted` are all of its entries there."""
+class Trusted:
+    """One log of the trusted root under the settings' word on it."""
 
     origin: str
     protocol: Protocol
@@ -60,6 +61,30 @@ class _Trusted:
     mode: Mode
     keys: tuple[LogKey, ...]
     ended: bool
+
+
+def followed_of(root: TrustRoot, options: WatchOptions, now: datetime) -> list[Trusted]:
+    """The logs of the trusted root that are followed, each once with all of its keys; not those that the settings ignore."""
+    by_origin: dict[str, list[TrustedLog]] = {}
+    for log in root.logs:
+        by_origin.setdefault(log.origin, []).append(log)
+    found = []
+    for origin, same in by_origin.items():
+        override = options.override(origin)
+        if override is not None and override.ignore:
+            continue
+        newest = max(same, key=lambda log: log.start)
+        found.append(
+            Trusted(
+                origin,
+                (override and override.protocol) or newest.protocol,
+                (override and override.read_url) or newest.base_url,
+                (override and override.mode) or Mode.COMPLETE,
+                tuple(LogKey(log.key, log.start, log.end) for log in same),
+                newest.end is not None and newest.end <= now,
+            )
+        )
+    return found
 
 
 class Fleet:
@@ -77,7 +102,7 @@ class Fleet:
     async def muster(self, root: TrustRoot) -> list[Follower]:
         """The followers of all logs known now. A server that cannot be asked for its shards leaves those known before."""
         begun = await self._begun()
-        for trusted in self._trusted(root):
+        for trusted in followed_of(root, self._options, self._tools.clock()):
             if trusted.protocol is Protocol.REKOR_V2:
                 found, rotated = [self._tile_log(trusted)], begun
             else:
@@ -93,35 +118,12 @@ class Fleet:
         """The follower of one log, as of the last muster."""
         return self._followers[origin]
 
-    def _trusted(self, root: TrustRoot) -> list[_Trusted]:
-        by_origin: dict[str, list[TrustedLog]] = {}
-        for log in root.logs:
-            by_origin.setdefault(log.origin, []).append(log)
-        now = self._tools.clock()
-        found = []
-        for origin, same in by_origin.items():
-            override = self._options.override(origin)
-            if override is not None and override.ignore:
-                continue
-            newest = max(same, key=lambda log: log.start)
-            found.append(
-                _Trusted(
-                    origin,
-                    (override and override.protocol) or newest.protocol,
-                    (override and override.read_url) or newest.base_url,
-                    (override and override.mode) or Mode.COMPLETE,
-                    tuple(LogKey(log.key, log.start, log.end) for log in same),
-                    newest.end is not None and newest.end <= now,
-                )
-            )
-        return found
-
     @staticmethod
-    def _tile_log(trusted: _Trusted) -> FollowedLog:
+    def _tile_log(trusted: Trusted) -> FollowedLog:
         state = LogState.ENDED if trusted.ended else LogState.ACTIVE
         return FollowedLog(trusted.origin, trusted.protocol, trusted.url, trusted.mode, state)
 
-    async def _shards(self, trusted: _Trusted) -> tuple[list[FollowedLog], bool]:
+    async def _shards(self, trusted: Trusted) -> tuple[list[FollowedLog], bool]:
         """The server's shards and those it once listed; and whether it had listed any before, so that another one is a rotation."""
         async with self._tools.store.read() as tx:
             known = {log.origin: log for log in await logs.every(tx) if _host(log) == trusted.origin}
@@ -153,7 +155,7 @@ class Fleet:
             self._servers[url] = self._opener.v1(url)
         return self._servers[url]
 
-    async def _open(self, followed: FollowedLog, trusted: _Trusted, *, rotated: bool) -> None:
+    async def _open(self, followed: FollowedLog, trusted: Trusted, *, rotated: bool) -> None:
         """A follower for a log new to us, or one whose state or address moved."""
         existing = self._followers.get(followed.origin)
         if existing is not None and existing.followed == followed and existing.keys == trusted.keys:
