@@ -88,7 +88,7 @@ class PollReport:
     undelivered: int = 0
 
 
-class _Opener:
+class Opener:
     """Opens logs with the clients that speak their protocols."""
 
     def __init__(self, client: Client, options: WatchOptions) -> None:
@@ -96,12 +96,14 @@ class _Opener:
         self._options = options
 
     def v1(self, url: str) -> RekorV1:
+        """A Rekor v1 server."""
         options = self._options
         return RekorV1(
             url, self._client, in_flight=options.v1_in_flight, requests_per_second=options.v1_requests_per_second
         )
 
     def v2(self, origin: str, url: str) -> Log:
+        """A Rekor v2 log."""
         return RekorV2(origin, url, self._client, in_flight=self._options.v2_in_flight)
 
 
@@ -150,7 +152,7 @@ class App:
                 self._clock,
                 settings.watch.pass_time.total_seconds(),
             )
-            self.fleet = Fleet(settings.watch, _Opener(self.client, settings.watch), self.tools)
+            self.fleet = Fleet(settings.watch, Opener(self.client, settings.watch), self.tools)
             self._stack = stack.pop_all()
         return self
 
