@@ -15,6 +15,7 @@ from rich.console import Console
 
 from monitor.alerts import acts, handling, incidents, outbox
 from monitor.alerts.sinks.register import open_sinks, routes
+from monitor.config.pinned import with_pinned_ids
 from monitor.entries.prefilter import Prefilter
 from monitor.errors import MonitorError, TrustRootError
 from monitor.fetch import Client
@@ -55,19 +56,6 @@ _ROOT = "trust-root-stale"
 def utc_now() -> datetime:
     """The wall clock."""
     return datetime.now(UTC)
-
-
-def with_pinned_ids(settings: Settings, pinned: ids.PinnedIds | None) -> Settings:
-    """The settings with the ids that a person pinned, where they name none themselves."""
-    if pinned is None:
-        return settings
-    policy = settings.policy
-    policy = replace(
-        policy,
-        repository_id=policy.repository_id or pinned.repository_id,
-        owner_id=policy.owner_id or pinned.owner_id,
-    )
-    return replace(settings, policy=policy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from monitor.alerts.sinks import slack_probe
-from monitor.app import Opener, utc_now, with_pinned_ids
+from monitor.app import Opener, utc_now
+from monitor.config.pinned import with_pinned_ids
 from monitor.config.unset import unset
 from monitor.errors import FetchError, MonitorError
 from monitor.fetch import Client

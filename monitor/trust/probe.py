@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monitor.errors import TrustRootError
-from monitor.model.check import Check, failed, ok, refused, skipped
+from monitor.model.check import Check, failed, ok
 from monitor.model.text import rfc3339
 from monitor.trust.source import REPOSITORIES, RootSource
 
@@ -38,12 +38,8 @@ async def probe(options: RootOptions, limit: float) -> tuple[TrustRoot | None, t
                 ) from None
         except TrustRootError as error:
             held = await RootSource(options).held()
-            kept = (
-                skipped(_NAME, f"the checks below go by {_described(held)}, kept from before or shipped")
-                if held
-                else None
-            )
-            return held, (refused(_NAME, error, _CURE), *([kept] if kept else []))
+            going = f"; the logs are asked by {_described(held)}, kept from before or shipped" if held else ""
+            return held, (failed(_NAME, f"{error}{going}", error.cure or _CURE),)
         ends = source.expires()
     return root, (ok(_NAME, f"{_where(options)}: {_described(root)}{_expiry(ends)}"), *_unread(root))
 
