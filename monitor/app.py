@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 from rich.console import Console
 
-from monitor.alerts import acts, handling, incidents, outbox
+from monitor.alerts import acts, appeared, handling, incidents, outbox
 from monitor.alerts.sinks.register import open_sinks, routes
 from monitor.entries.prefilter import Prefilter
 from monitor.errors import MonitorError, TrustRootError
@@ -261,6 +261,7 @@ class App:
         """Make incidents of findings and deliver what is due; how many deliveries were attempted."""
         await incidents.gather(self.store, self._alerts, self._clock())
         await acts.gather(self.store, self._alerts, self._clock())
+        await appeared.gather(self.store, self._clock())
         return await outbox.deliver(self.store, self.sinks, self._alerts, self._clock())
 
     async def poll(self, stopping: Callable[[], bool] = lambda: False) -> PollReport:

@@ -156,6 +156,21 @@ class TagObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class Exposure:
+    """How customers reach what a logged digest stands for: by which tags, now and ever, as far as the registry was read."""
+
+    logged: str
+    digests: tuple[str, ...]
+    """The images whose hash it is known to be; the digest itself among them only where a tag or a release shows it."""
+    tags: tuple[TagObservation, ...]
+    """Every stretch in which a tag resolved to one of them, the oldest first."""
+    registry: bool
+    """Whether there is a registry that is asked at all."""
+    read_at: datetime | None = None
+    """Until when every registry is known; None where one was never read whole."""
+
+
+@dataclass(frozen=True, slots=True)
 class Withdrawal:
     """A person's word that a version is pulled."""
 

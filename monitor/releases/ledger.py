@@ -21,6 +21,7 @@ from monitor.model.release import (
     Withdrawal,
 )
 from monitor.model.text import visible
+from monitor.rules.releases import LATEST
 from monitor.store import releases as kept
 from monitor.store import tags
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
+    from monitor.model.release import TagObservation
     from monitor.releases.files import ReleaseFile
     from monitor.rules.policy import Policy
     from monitor.store.engine import Store, Tx
@@ -182,8 +184,13 @@ async def withdraw(store: Store, version: str, policy: Policy, word: Word, advis
 async def predict_again(store: Store, policy: Policy, now: datetime) -> int:
     """Add the hashes that stored digests may have under the policy's references of today; return how many rows were new."""
     async with store.write() as tx:
-        digests = await kept.digests(tx)
+        digests = (*await kept.digests(tx), *(of_tag(each) for each in await tags.of_tag(tx, LATEST)))
         return await kept.add_digests(tx, [], [each for digest in digests for each in predicted(digest, policy)], now)
+
+
+def of_tag(seen: TagObservation) -> ExpectedDigest:
+    """Return what a tag showed, as a digest that nobody vouches for: to compute its hashes, not to be kept."""
+    return ExpectedDigest(seen.tag, seen.artifact, seen.digest, DigestKind.TAG, Authority.OBSERVED)
 
 
 def predicted(digest: ExpectedDigest, policy: Policy) -> tuple[ExpectedHash, ...]:

@@ -19,7 +19,7 @@ from monitor.judge.releases import BELOW
 from monitor.model.release import VOUCHING, Authority, DigestKind, ExpectedDigest, Version
 from monitor.model.text import clip, rfc3339, visible
 from monitor.releases import beside
-from monitor.releases.ledger import predicted
+from monitor.releases.ledger import of_tag, predicted
 from monitor.releases.reference import INDEXES
 from monitor.rules.releases import LATEST
 from monitor.store import bundles, health, meta, releases, signatures, tags
@@ -252,9 +252,11 @@ async def _observe(tx: Tx, read: Sequence[_Listing], policy: Policy, now: dateti
                 digests.extend(
                     await _expected(tx, each, listing.below.get(each.digest, ()), first=first, among=digests)
                 )
-        hashes = [every for each in digests for every in predicted(each, policy)]
+        # `latest` vouches for nothing: its hashes only say that customers who name no version reach what a log shows.
+        latest = [of_tag(each) for each in new if each.tag == LATEST]
+        hashes = [every for each in (*digests, *latest) for every in predicted(each, policy)]
         expected += await releases.add_digests(tx, digests, hashes, now)
-        await bundles.want(tx, listing.artifact, [each.digest for each in digests], now)
+        await bundles.want(tx, listing.artifact, [each.digest for each in (*digests, *latest)], now)
         begun += len(new)
     return begun, expected
 

@@ -84,14 +84,13 @@ async def expectations(tx: Tx, value: str | None) -> Expectations:
     vouched = sa.select(c.version, c.artifact).where(c.authority.in_(sorted(VOUCHING))).distinct()
     complete = frozenset((row.version, row.artifact) for row in await tx.execute(vouched))
     hosts = await registries(tx)
-    answered = [each.last_success for each in hosts if each.last_success is not None]
     return Expectations(
         tuple(matches),
         complete,
         sources=bool(complete or hosts),
         registry=bool(hosts),
         unreachable=any(each.failing_since is not None and each.good_passes == 0 for each in hosts),
-        asked_at=min(answered) if answered and len(answered) == len(hosts) else None,
+        asked_at=known_until(hosts),
         tag_first_seen=await _tag_first_seen(tx, matches),
     )
 
@@ -100,6 +99,12 @@ async def registries(tx: Tx) -> list[Condition]:
     """Return how each registry fares that was ever asked and not forgotten."""
     every = await health.conditions(tx)
     return [each for each in every if each.rule == UNREACHABLE and each.source.startswith(REGISTRY)]
+
+
+def known_until(hosts: Sequence[Condition]) -> datetime | None:
+    """Return until when all of these registries are known; None where one never answered, or there is none."""
+    answered = [each.last_success for each in hosts if each.last_success is not None]
+    return min(answered) if answered and len(answered) == len(hosts) else None
 
 
 async def _tag_first_seen(tx: Tx, matches: Sequence[Match]) -> datetime | None:
