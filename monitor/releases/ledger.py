@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _RANK = {authority: rank for rank, authority in enumerate(Authority)}
 """Authorities stand in falling order: 0 is the highest."""
 _NAMED = 20
+BASELINE_READ = "registry-baseline:"
+"""How the store's note of when an artifact's tags were first read whole begins; the artifact follows."""
 SETTINGS = "settings"
 """The author of what the settings themselves list: kept, and told to nobody."""
 

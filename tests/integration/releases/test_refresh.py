@@ -140,6 +140,7 @@ async def test_a_deleted_tag_is_told_and_a_withdrawn_one_not(world: World, monit
 
 async def test_signing_a_withdrawn_release_is_told(world: World, monitor: Monitor, clock: Clock) -> None:
     digests = await release(monitor)
+    clock.forward(seconds=5)
     await ledger.withdraw(monitor.store, "0.1.2", monitor.policy, Word("Ada", "leaks a key", monitor.clock()))
     clock.forward(minutes=5)
     world.sign("v2", digests["runner"], V012, kind="image")

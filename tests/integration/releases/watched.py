@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from monitor.entries.prefilter import Prefilter
 from monitor.judge import operational
@@ -66,11 +66,12 @@ class Monitor:
     client: Client
     clock: Clock
     policy: Policy = field(default_factory=Policy)
+    start: Literal["tip"] | int = 0
 
     def __post_init__(self) -> None:
         self.root = trust_root.parse(self.world.trusted_root_json())
         overrides = tuple(LogOverride(origin, read_url=url) for origin, url in self.world.read_urls.items())
-        options = WatchOptions(start=0, logs=overrides)
+        options = WatchOptions(start=self.start, logs=overrides)
         watch_from = datetime(2020, 1, 1, tzinfo=UTC)
         self.tools = Tools(
             self.store,
