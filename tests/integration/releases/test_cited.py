@@ -90,6 +90,24 @@ async def test_a_bundle_with_a_checkpoint_of_another_history_forks_the_log_and_b
     assert {"bundle", "promised", "leaf"} <= set((await conflicts(monitor, ConflictKind.BUNDLE_MISMATCH))[0])
 
 
+async def test_a_bundle_with_a_checkpoint_of_another_history_forks_a_shard_of_rekor_v1_too(
+    world: World, monitor: Monitor
+) -> None:
+    digests = await release(monitor)
+    world.sign("v1", digests["ui"], V012, kind="image")
+    world.sign("v1", digests["ui"], V012, kind="image")
+    await monitor.poll()
+    world.v1.fork(1, [])
+    world.sign("v1", digests["runner"], V012, kind="image", beside=RUNNER)
+    world.v1.tell_the_truth()
+    await monitor.poll()
+    await monitor.follow()
+    assert await monitor.rules() == ["bundle-mismatch", "log-forked"]
+    (evidence,) = await conflicts(monitor, ConflictKind.FORKED)
+    assert b"\n2\n" in evidence["ours"]
+    assert evidence["ours"] != evidence["theirs"]
+
+
 async def test_a_checkpoint_by_another_key_counts_for_nothing_and_its_bundle_does_not_verify(
     world: World, monitor: Monitor
 ) -> None:
