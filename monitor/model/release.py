@@ -21,6 +21,8 @@ class Authority(StrEnum):
     CLAIMED = "claimed"
     OBSERVED = "observed"
     """What a released tag was moved to: it explains, like a claim, and silences nothing."""
+    DISPUTED = "disputed"
+    """It was pinned, and a person said that another digest was released in its place."""
 
 
 VOUCHING = frozenset({Authority.APPROVED, Authority.PINNED, Authority.BASELINE})

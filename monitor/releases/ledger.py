@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _RANK = {authority: rank for rank, authority in enumerate(Authority)}
 """Authorities stand in falling order: 0 is the highest."""
+_EXPLAINING = frozenset({Authority.OBSERVED, Authority.DISPUTED})
 _NAMED = 20
 BASELINE_READ = "registry-baseline:"
 """How the store's note of when an artifact's tags were first read whole begins; the artifact follows."""
@@ -92,7 +93,8 @@ async def import_releases(
             )
             raise SettingsError(
                 told,
-                cure="a release never changes: correct the file, or release a new version; nothing of it was taken in",
+                cure="a release never changes: correct the file, or release a new version; nothing of it was taken in. "
+                "Where the wrong digest was pinned: `releases approve VERSION --replace ARTIFACT=sha256:…`",
             )
         added = await kept.add_digests(tx, digests, hashes, now)
         if added:
@@ -219,7 +221,7 @@ def _contradictions(
             continue
         for old in held.get((each.version, each.artifact, each.kind), ()):
             higher = old.authority in VOUCHING or _RANK[old.authority] <= _RANK[each.authority]
-            if old.digest != each.digest and old.authority is not Authority.OBSERVED and higher:
+            if old.digest != each.digest and old.authority not in _EXPLAINING and higher:
                 yield (
                     each,
                     (

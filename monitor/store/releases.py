@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from monitor.errors import LostRaceError
-from monitor.model.release import VOUCHING, Expectations, ExpectedDigest, ExpectedHash, Match, Withdrawal
+from monitor.model.release import (
+    VOUCHING,
+    Authority,
+    Expectations,
+    ExpectedDigest,
+    ExpectedHash,
+    Match,
+    Withdrawal,
+)
 from monitor.store import health, meta
 from monitor.store.sql import chunks, insert
 from monitor.store.tables import expected_digests, expected_hashes, operator_events, tag_observations, withdrawals
@@ -42,6 +50,15 @@ async def add_digests(tx: Tx, digests: Sequence[ExpectedDigest], hashes: Sequenc
     if added:
         await begin_generation(tx)
     return added
+
+
+async def dispute(tx: Tx, digest: ExpectedDigest, author: str, reason: str) -> None:
+    """Have one row make nothing expected any more, on somebody's word; the caller begins a new generation."""
+    c = expected_digests.c
+    names = ("version", "artifact", "digest", "kind", "authority")
+    here = [c[name] == getattr(digest, name) for name in names]
+    values = {"authority": Authority.DISPUTED, "author": author, "reason": reason}
+    await tx.execute(sa.update(expected_digests).where(*here).values(values))
 
 
 def _digest_row(digest: ExpectedDigest, now: datetime) -> dict[str, Any]:
