@@ -254,6 +254,8 @@ class App:
             await handling.recover(self.store, condition.rule, condition.source, self._alerts, self._clock())
             async with self.store.write() as tx:
                 await health.recovered(tx, condition.rule, condition.source)
+        # What a person did is told in the incident that it closes, not after it.
+        await acts.gather(self.store, self._alerts, self._clock())
         await handling.close_explained(self.store, self._clock())
         return new
 
