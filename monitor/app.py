@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 from rich.console import Console
 
-from monitor.alerts import acts, handling, incidents, outbox
+from monitor.alerts import acts, appeared, handling, incidents, outbox
 from monitor.alerts.sinks.register import open_sinks, routes
 from monitor.config.pinned import with_pinned_ids
 from monitor.ct.rfc6962 import CtLog
@@ -254,6 +254,8 @@ class App:
             await handling.recover(self.store, condition.rule, condition.source, self._alerts, self._clock())
             async with self.store.write() as tx:
                 await health.recovered(tx, condition.rule, condition.source)
+        # What a person did is told in the incident that it closes, not after it.
+        await acts.gather(self.store, self._alerts, self._clock())
         await handling.close_explained(self.store, self._clock())
         return new
 
@@ -261,6 +263,7 @@ class App:
         """Make incidents of findings and deliver what is due; how many deliveries were attempted."""
         await incidents.gather(self.store, self._alerts, self._clock())
         await acts.gather(self.store, self._alerts, self._clock())
+        await appeared.gather(self.store, self._clock())
         return await outbox.deliver(self.store, self.sinks, self._alerts, self._clock())
 
     async def poll(self, stopping: Callable[[], bool] = lambda: False) -> PollReport:
