@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
+from monitor.ct.query import ENTRIES_LIMIT
+from monitor.ct.static import DATA_LIMIT
 from monitor.model.filters import EntryFilter, Page
 from monitor.store import entries, logs, lookups
 from monitor.testbed.ca import Claims
@@ -122,7 +124,9 @@ async def test_a_fork_is_found_when_only_a_larger_head_shows_it(watch: Watch, wo
 
 
 async def test_an_old_head_that_stays_is_a_rollback_and_one_that_passes_is_nothing(watch: Watch, world: World) -> None:
-    strangers(world, 6)
+    strangers(world, 3)
+    await watch.poll()
+    strangers(world, 3)
     await watch.poll()
     world.ct.serve_old(3)
     await watch.poll()
@@ -139,7 +143,7 @@ async def test_entries_below_a_signed_size_that_are_not_given_are_missing(watch:
     world.issue_only(BRANCH)
     await watch.poll()
     strangers(world, 3)
-    world.ct.hide_last_page()
+    world.ct.hide_from(world.ct.size - 1)
 
     await watch.poll()
 
@@ -209,10 +213,11 @@ async def test_an_entry_of_a_type_nobody_knows_is_quarantined_by_name_and_the_re
 async def test_an_entry_larger_than_its_bound_is_a_hole_by_name_and_the_rest_is_read(
     watch: Watch, world: World
 ) -> None:
+    limit = ENTRIES_LIMIT if world.ct.style == "rfc6962" else DATA_LIMIT
     strangers(world, 2)
     world.issue_only(BRANCH)
     strangers(world, 1)
-    world.ct.pad(1, 40_000_000)
+    world.ct.pad(1, limit + 1)
 
     await watch.poll()
 
