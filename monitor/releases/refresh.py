@@ -23,7 +23,7 @@ from monitor.releases import locate as locating
 from monitor.releases.beside import Examined
 from monitor.releases.ledger import BASELINE_READ, of_tag, predicted
 from monitor.releases.reference import INDEXES
-from monitor.rules.releases import LATEST
+from monitor.rules.release import LATEST
 from monitor.store import bundles, health, meta, releases, signatures, tags
 
 if TYPE_CHECKING:
