@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from monitor.alerts import parts
+from monitor.alerts import exposure, parts
 from monitor.alerts.message import Link, Message, Paragraph, Section, Step
 from monitor.alerts.routing import pages
 from monitor.model.finding import Fact, Severity
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from monitor.alerts.options import AlertOptions
     from monitor.model.finding import Finding
     from monitor.model.incident import Incident
+    from monitor.model.release import Exposure
 
 BASELINE_KEY = "baseline"
 DAY_KEY = "day:"
@@ -59,6 +60,8 @@ class Telling:
     said: tuple[Said, ...]
     told_at: datetime
     severity: Severity
+    exposures: tuple[Exposure, ...] = ()
+    """How customers reach what the findings are about, a logged digest each."""
     certificate_logs: frozenset[str] = frozenset()
 
     @property
@@ -115,7 +118,7 @@ def _whole(telling: Telling, options: AlertOptions) -> Message:
     if worst is not None:
         sections += [
             *_accepted(telling),
-            *(parts.UNREACHED if telling.issued else _exposure(telling.findings)),
+            *_reached(telling),
             *_expected(telling.findings),
             _when_and_where(telling),
             *_run(worst),
@@ -184,6 +187,7 @@ def _reply(telling: Telling, options: AlertOptions) -> Message:
     sections = (
         Section("", _happened(telling)),
         *_accepted(telling),
+        *(() if quiet(incident) else _reached(telling)),
         *(() if quiet(incident) else _expected(telling.findings)),
         where,
         *(() if quiet(incident) else _run(worst)),
@@ -259,25 +263,15 @@ def _accepted(telling: Telling) -> tuple[Section, ...]:
     return (Section("Would customers' verification accept it?", (Paragraph(words, strong=True),)),)
 
 
+def _reached(telling: Telling) -> tuple[Section, ...]:
+    """Whether customers reach it; of a certificate, that nobody can tell."""
+    sections = exposure.section(telling.findings, telling.exposures)
+    return parts.UNREACHED if sections and telling.issued else sections
+
+
 def _when_and_where(telling: Telling) -> Section:
     items = parts.when_and_where(telling.findings, telling.told_at, telling.certificate_logs)
     return Section("When and where", tuple(items))
-
-
-def _exposure(findings: tuple[Finding, ...]) -> tuple[Section, ...]:
-    """What is known of tags that lead customers to the digest; nothing where their verification refuses it anyway."""
-    answer = parts.worst_answer(findings)
-    if answer is None or parts.refused(answer):
-        return ()
-    artifacts = tuple(dict.fromkeys(artifact for f in findings for artifact in f.artifacts))
-    if artifacts:
-        words = f"It is on a digest that we released ({', '.join(artifacts)}): customers have it already."
-    else:
-        words = (
-            "No release that we know carries it. Whether a tag leads to it: `trustacks-monitor digest show sha256:…`, "
-            "with the image's digest from the run's log."
-        )
-    return (Section("Can customers reach it?", (Paragraph(words),)),)
 
 
 def _expected(findings: tuple[Finding, ...]) -> tuple[Section, ...]:

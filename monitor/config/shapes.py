@@ -57,6 +57,8 @@ _RANGES: dict[str, tuple[Any, Any]] = {
     "backoff_most": (timedelta(0), timedelta(days=1)),
     "batch": (1, 10_000),
     "connect_timeout": (0.1, 300),
+    "ct_in_flight": (1, 64),
+    "ct_requests_per_second": (0.01, 1000),
     "ended_interval": (_SECOND / 20, timedelta(days=7)),
     "in_flight": (1, 64),
     "max_backoff": (0.0, 600),

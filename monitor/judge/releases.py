@@ -147,7 +147,8 @@ async def _promote(tx: Tx, found: Iterable[Release], now: datetime) -> int:
 
 
 def _pinned(release: Release, each: Superseding) -> list[ExpectedDigest]:
-    if any(known.digest == each.new for known in release.vouched(each.artifact)):
+    tops = [known for known in release.digests if known.artifact == each.artifact and known.kind is DigestKind.TAG]
+    if any(known.digest == each.new and known.authority in {*VOUCHING, Authority.DISPUTED} for known in tops):
         return []
     reason = f"attempt {each.later.attempt} of {each.later.run} replaced {each.old}"
     return [

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from monitor.tlog.merkle import leaf_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from monitor.tlog.merkle import CompactRange
@@ -274,3 +274,20 @@ class Coverage:
     begin: int
     end: int
     size: int
+
+
+def uncovered(covered: Iterable[Coverage], begin: int, end: int) -> list[tuple[int, int]]:
+    """What of [begin, end) none of the ranges holds, in order, as (begin, end)."""
+    missing = []
+    at = begin
+    for each in sorted(covered, key=lambda part: part.begin):
+        if each.end <= at:
+            continue
+        if each.begin >= end:
+            break
+        if each.begin > at:
+            missing.append((at, each.begin))
+        at = max(at, each.end)
+    if at < end:
+        missing.append((at, end))
+    return missing

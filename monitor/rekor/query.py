@@ -10,7 +10,7 @@ from monitor.rekor import replies
 
 if TYPE_CHECKING:
     from monitor.fetch import Client, Response
-    from monitor.rekor.pace import Pace
+    from monitor.reading.pace import Pace
 
 INFO_LIMIT: Final = 1 << 20
 PROOF_LIMIT: Final = 1 << 16

@@ -19,7 +19,9 @@ from monitor.judge.releases import BELOW
 from monitor.model.release import VOUCHING, Authority, DigestKind, ExpectedDigest, Version
 from monitor.model.text import clip, rfc3339, visible
 from monitor.releases import beside
-from monitor.releases.ledger import predicted
+from monitor.releases import locate as locating
+from monitor.releases.beside import Examined
+from monitor.releases.ledger import BASELINE_READ, of_tag, predicted
 from monitor.releases.reference import INDEXES
 from monitor.rules.releases import LATEST
 from monitor.store import bundles, health, meta, releases, signatures, tags
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from monitor.model.release import TagObservation
     from monitor.releases.beside import Examiner
+    from monitor.releases.lookup import Lookup
     from monitor.releases.reference import Manifest, Reference
     from monitor.rules.policy import Policy
     from monitor.store.bundles import Attachment
@@ -74,6 +77,8 @@ class Tools:
     examiner: Examiner
     policy: Policy
     clock: Callable[[], datetime]
+    lookup: Lookup | None = None
+    """Fetches cited entries out of logs that are not read whole; without it those stay unchecked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +135,21 @@ async def refresh(tools: Tools, stopping: Callable[[], bool] = lambda: False) ->
         reviewed = await judging.review(tx, tools.policy, began)
     found = expected + reviewed.promoted
     kept, more = await _attachments(tools, troubles, stopping)
+    looked = 0
+    if tools.lookup is not None:
+        looked = await locating.look_up(tools.store, tools.lookup, tools.policy, tools.clock, stopping)
     errors = troubles.told()
     async with tools.store.write() as tx:
         await _report(tx, tools, errors, began, whole=not more and not stopping())
         again = await judging.review(tx, tools.policy, tools.clock())
         explained = await beside.take_in(tx, tools.clock())
-        located = await beside.locate(tx, tools.policy, tools.clock())
+        located = await locating.locate(tx, tools.policy, tools.clock(), lookup=tools.lookup is not None)
     return RefreshReport(
         tags=sum(len(each.seen) for each in read),
         begun=begun,
         expected=found + explained + again.promoted,
         bundles=kept,
-        findings=reviewed.findings + again.findings + located,
+        findings=reviewed.findings + again.findings + looked + located,
         errors=errors,
         more=more,
     )
@@ -252,16 +260,18 @@ async def _observe(tx: Tx, read: Sequence[_Listing], policy: Policy, now: dateti
                 digests.extend(
                     await _expected(tx, each, listing.below.get(each.digest, ()), first=first, among=digests)
                 )
-        hashes = [every for each in digests for every in predicted(each, policy)]
+        # `latest` vouches for nothing: its hashes only say that customers who name no version reach what a log shows.
+        latest = [of_tag(each) for each in new if each.tag == LATEST]
+        hashes = [every for each in (*digests, *latest) for every in predicted(each, policy)]
         expected += await releases.add_digests(tx, digests, hashes, now)
-        await bundles.want(tx, listing.artifact, [each.digest for each in digests], now)
+        await bundles.want(tx, listing.artifact, [each.digest for each in (*digests, *latest)], now)
         begun += len(new)
     return begun, expected
 
 
 async def _first_reading(tx: Tx, listing: _Listing, now: datetime) -> bool:
     """Whether this is the first reading of an artifact's tags that is whole: what stands there is the baseline."""
-    key = f"registry-baseline:{listing.artifact}"
+    key = f"{BASELINE_READ}{listing.artifact}"
     if await meta.get(tx, key) is not None:
         return False
     if not listing.errors:
@@ -306,35 +316,32 @@ async def _attachments(tools: Tools, troubles: _Troubles, stopping: Callable[[],
         limit = asyncio.Semaphore(_AT_ONCE)
         results = await asyncio.gather(*(_one(tools, each, limit) for each in due))
         async with tools.store.write() as tx:
-            for attachment, found, error in results:
+            for attachment, found in results:
                 ref = tools.repositories.get(attachment.artifact)
-                if error and ref is not None:
-                    troubles.add(ref.host, error)
-                await bundles.asked(tx, attachment.artifact, attachment.digest, tools.clock(), error)
-                for each in found:
+                if found.missed and ref is not None:
+                    troubles.add(ref.host, found.missed)
+                await bundles.asked(tx, attachment.artifact, attachment.digest, tools.clock(), found.missed)
+                for each in found.bundles:
                     await bundles.add(tx, each)
-                kept += len(found)
+                await beside.keep_checkpoints(tx, found.checkpoints)
+                kept += len(found.bundles)
         done += len(due)
     return kept, True
 
 
-async def _one(
-    tools: Tools, attachment: Attachment, limit: asyncio.Semaphore
-) -> tuple[Attachment, tuple[bundles.StoredBundle, ...], str]:
+async def _one(tools: Tools, attachment: Attachment, limit: asyncio.Semaphore) -> tuple[Attachment, Examined]:
     """Fetch and verify what lies beside one digest; what could not be had is said."""
     ref = tools.repositories.get(attachment.artifact)
     if ref is None:
-        return attachment, (), ""
+        return attachment, Examined()
     async with tools.store.read() as tx:
         known = await bundles.known(tx, attachment.artifact, attachment.digest, tools.examiner.root.digest)
     async with limit:
         try:
-            found, missed = await tools.examiner.examine(
-                attachment.artifact, ref, attachment.digest, known, tools.clock()
-            )
+            found = await tools.examiner.examine(attachment.artifact, ref, attachment.digest, known, tools.clock())
         except FetchError as error:
-            return attachment, (), str(error)
+            return attachment, Examined(missed=str(error))
         except MonitorError as error:
             _log.warning("attachments unread", artifact=attachment.artifact, digest=attachment.digest, error=str(error))
-            return attachment, (), str(error)
-    return attachment, found, missed
+            return attachment, Examined(missed=str(error))
+    return attachment, found

@@ -5,7 +5,7 @@ They judge what the registry showed over time beside who signed it. They ask nob
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -128,7 +128,7 @@ def judge(release: Release, watched: Watched, policy: Policy, now: datetime) -> 
     replaced = superseding(release)
     return (
         *_moved(release, replaced, policy, now),
-        *(_superseded(release, each, policy) for each in replaced),
+        *_superseded(release, replaced, policy),
         *_commits(release, policy),
         *_withdrawn(release, policy),
         *_unsigned(release, watched, policy, now),
@@ -209,23 +209,30 @@ def _settling(release: Release, first: TagObservation, moved: TagObservation, po
     return min(policy.grace, MOVE_SETTLES)
 
 
-def _superseded(release: Release, each: Superseding, policy: Policy) -> Finding:
-    return _finding(
-        "superseded-attempt",
-        release,
-        f"superseded:{each.artifact}:{each.new}",
-        f"Attempt {each.later.attempt} of a run replaced what attempt {each.earlier.attempt} had signed as "
-        f"{each.artifact} {release.version}.",
-        (
-            fact("digest", each.new, each.old),
-            fact("run", each.later.run),
-            fact("attempt", str(each.later.attempt), str(each.earlier.attempt)),
-            fact("commit", each.later.commit),
-        ),
-        policy,
-        artifact=each.artifact,
-        digest=each.new,
-    )
+def _superseded(release: Release, replaced: tuple[Superseding, ...], policy: Policy) -> Iterator[Finding]:
+    """One finding an attempt, however many artifacts it replaced: it is one act."""
+    acts: dict[tuple[str | None, int | None], list[Superseding]] = {}
+    for each in replaced:
+        acts.setdefault((each.later.run, each.later.attempt), []).append(each)
+    for (run, attempt), same in acts.items():
+        artifacts = tuple(each.artifact for each in same)
+        before = min(each.earlier.attempt or 0 for each in same)
+        finding = _finding(
+            "superseded-attempt",
+            release,
+            f"superseded:{run}:{attempt}",
+            f"Attempt {attempt} of a run replaced what attempt {before} had signed as "
+            f"{', '.join(artifacts)} {release.version}.",
+            (
+                *(fact(each.artifact, each.new, each.old) for each in same[:_LISTED]),
+                fact("run", run),
+                fact("attempt", str(attempt), str(before)),
+                fact("commit", same[0].later.commit),
+            ),
+            policy,
+            digest=same[0].new if len(same) == 1 else None,
+        )
+        yield replace(finding, artifacts=artifacts)
 
 
 def _commits(release: Release, policy: Policy) -> Iterator[Finding]:

@@ -85,9 +85,13 @@ class Keeper:
             await self._report(checkpoint, before, standing)
             error = _TROUBLE.get(standing)
         await self._hold_seen()
+        return Polled(await self.target(), error)
+
+    async def target(self) -> Checkpoint | None:
+        """The newest checkpoint that is proven consistent, as it is stored; None when there is none yet."""
         async with self._store.read() as tx:
             newest = await logs.newest(tx, self._followed.origin)
-        return Polled(Checkpoint.parse(newest.note) if newest else None, error)
+        return Checkpoint.parse(newest.note) if newest else None
 
     async def link(self, raw: bytes) -> Checkpoint:
         """The checkpoint that came inside a proof, once it is joined to ours. Raises ProofError when it cannot be."""
@@ -205,7 +209,10 @@ class Keeper:
         """Ask again about checkpoints that could not be joined before: the ones met earliest first."""
         async with self._store.read() as tx:
             seen = await logs.with_status(tx, self._followed.origin, CheckpointStatus.SEEN, _SEEN_A_PASS)
+            newest = await logs.newest(tx, self._followed.origin)
         for stored in seen:
+            if stored.source is CheckpointSource.BUNDLE and (newest is None or stored.size > newest.size):
+                continue  # the log itself has not shown as much yet: what it shows comes first
             if await self.hold(Checkpoint.parse(stored.note), stored.source) is Standing.UNPROVEN:
                 return
 

@@ -1,4 +1,4 @@
-"""Which logs are followed: those of the trusted root, ended ones too, and every shard that a Rekor v1 server ever listed.
+"""Which logs are followed: those of the trusted root, ended ones and certificate logs too, and every shard a Rekor v1 server ever listed.
 
 A shard list is an unsigned hint: a shard once seen is followed by its tree for ever, and one that disappears or moves is a conflict.
 """
@@ -12,20 +12,23 @@ import structlog
 
 from monitor.errors import FetchError, FormatError
 from monitor.judge import intake
-from monitor.model.log import Conflict, ConflictKind, FollowedLog, LogState, Mode, Protocol
-from monitor.model.text import rfc3339
+from monitor.model.log import Conflict, ConflictKind, FollowedLog, LogState, Protocol
+from monitor.model.text import parse_rfc3339, rfc3339
 from monitor.store import health, logs, meta
 from monitor.watch.checkpoint import Keeper
 from monitor.watch.follow import Follower
-from monitor.watch.keys import LogKey
+from monitor.watch.trusted import followable
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from typing import Protocol as Port
 
-    from monitor.trust.root import TrustedLog, TrustRoot
+    from monitor.model.log import Mode
+    from monitor.trust.root import TrustRoot
     from monitor.watch.follow import Tools
-    from monitor.watch.options import WatchOptions
+    from monitor.watch.options import LogOverride, WatchOptions
     from monitor.watch.ports import Log
+    from monitor.watch.trusted import Followable, Trusted
 
     class Shards(Port):
         """A Rekor v1 server, which holds several logs."""
@@ -45,21 +48,28 @@ if TYPE_CHECKING:
         def v2(self, origin: str, url: str) -> Log:
             """A Rekor v2 log."""
 
+        def ct(self, log: FollowedLog, key_id: bytes) -> Log:
+            """A certificate log, of either protocol; `key_id` names its key in the notes of its tree heads."""
+
 
 _log = structlog.get_logger(__name__)
 _BEGUN = "watching-since"
+_SETTINGS = "settings:"
+"""How the sources of `health` begin that are what the settings ask of a log, and cannot be done."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Trusted:
-    """One log of the trusted root under the settings' word on it; `trusted` are all of its entries there."""
+class V1Server:
+    """A Rekor v1 server and the followers of its shards, oldest first. All shards of a server run in one mode."""
 
-    origin: str
-    protocol: Protocol
-    url: str
-    mode: Mode
-    keys: tuple[LogKey, ...]
-    ended: bool
+    host: str
+    server: Shards
+    shards: tuple[Follower, ...]
+
+    @property
+    def mode(self) -> Mode:
+        """How much of it is read."""
+        return self.shards[-1].followed.mode
 
 
 class Fleet:
@@ -72,56 +82,59 @@ class Fleet:
         self._followers: dict[str, Follower] = {}
         self._servers: dict[str, Shards] = {}
         self.unreached: dict[str, str] = {}
-        """By host, why a server's list of shards could not be had at the last muster."""
+        """By host (or log), why a server's list of shards could not be had at the last muster, or the settings not be obeyed."""
 
     async def muster(self, root: TrustRoot) -> list[Follower]:
         """The followers of all logs known now. A server that cannot be asked for its shards leaves those known before."""
         begun = await self._begun()
-        for trusted in self._trusted(root):
-            if trusted.protocol is Protocol.REKOR_V2:
-                found, rotated = [self._tile_log(trusted)], begun
-            else:
+        now = self._tools.clock()
+        wanted = followable(root, self._options, now)
+        await self._tell(wanted)
+        for trusted in wanted.logs:
+            if trusted.protocol is Protocol.REKOR_V1:
                 found, rotated = await self._shards(trusted)
+            else:
+                found = [trusted.followed]
+                # A certificate log that the root has had all along is no rotation: an older program did not follow it.
+                rotated = begun is not None and (not trusted.protocol.certificates or trusted.begins > begun)
             for followed in found:
                 await self._open(followed, trusted, rotated=rotated)
-        if not begun and self._followers:
+        if begun is None and self._followers:
             async with self._tools.store.write() as tx:
-                await meta.set(tx, _BEGUN, rfc3339(self._tools.clock()))
+                await meta.set(tx, _BEGUN, rfc3339(now))
         return list(self._followers.values())
+
+    async def _tell(self, wanted: Followable) -> None:
+        """What cannot be followed, or not as the settings ask, is trouble of its own: the rest goes on."""
+        refused = {f"{_SETTINGS}{each.origin}": each.refused for each in wanted.logs if each.refused}
+        refused |= {f"{_SETTINGS}{name}": why for name, why in wanted.unfollowable}
+        self.unreached = {name: why for name, why in self.unreached.items() if not name.startswith(_SETTINGS)} | refused
+        async with self._tools.store.write() as tx:
+            told = {each.source for each in await health.conditions(tx) if each.source.startswith(_SETTINGS)}
+            for source in sorted(told | set(refused)):
+                await health.report(tx, "log-unreachable", source, self._tools.clock(), refused.get(source))
 
     def follower(self, origin: str) -> Follower:
         """The follower of one log, as of the last muster."""
         return self._followers[origin]
 
-    def _trusted(self, root: TrustRoot) -> list[_Trusted]:
-        by_origin: dict[str, list[TrustedLog]] = {}
-        for log in root.logs:
-            by_origin.setdefault(log.origin, []).append(log)
-        now = self._tools.clock()
+    def servers(self) -> list[V1Server]:
+        """The Rekor v1 servers, each with the followers of its shards, those with the greater offset last; as of the last muster."""
+        followers = list(self._followers.values())
         found = []
-        for origin, same in by_origin.items():
-            override = self._options.override(origin)
-            if override is not None and override.ignore:
-                continue
-            newest = max(same, key=lambda log: log.start)
-            found.append(
-                _Trusted(
-                    origin,
-                    (override and override.protocol) or newest.protocol,
-                    (override and override.read_url) or newest.base_url,
-                    (override and override.mode) or Mode.COMPLETE,
-                    tuple(LogKey(log.key, log.start, log.end) for log in same),
-                    newest.end is not None and newest.end <= now,
+        for url, server in self._servers.items():
+            mine = [
+                each
+                for each in followers
+                if each.followed.protocol is Protocol.REKOR_V1 and each.followed.url.rstrip("/") == url.rstrip("/")
+            ]
+            if mine:
+                found.append(
+                    V1Server(_host(mine[0].followed), server, tuple(sorted(mine, key=lambda f: f.followed.offset)))
                 )
-            )
         return found
 
-    @staticmethod
-    def _tile_log(trusted: _Trusted) -> FollowedLog:
-        state = LogState.ENDED if trusted.ended else LogState.ACTIVE
-        return FollowedLog(trusted.origin, trusted.protocol, trusted.url, trusted.mode, state)
-
-    async def _shards(self, trusted: _Trusted) -> tuple[list[FollowedLog], bool]:
+    async def _shards(self, trusted: Trusted) -> tuple[list[FollowedLog], bool]:
         """The server's shards and those it once listed; and whether it had listed any before, so that another one is a rotation."""
         async with self._tools.store.read() as tx:
             known = {log.origin: log for log in await logs.every(tx) if _host(log) == trusted.origin}
@@ -144,8 +157,8 @@ class Fleet:
             if error is None:
                 for conflict in _changed(known, listed):
                     await intake.conflict(tx, conflict, self._tools.policy, now)
-        current = known | {log.origin: replace(log, mode=trusted.mode) for log in listed}
-        shards = [replace(log, state=LogState.ENDED) if trusted.ended else log for log in current.values()]
+        current = [replace(log, mode=trusted.mode) for log in (known | {log.origin: log for log in listed}).values()]
+        shards = [replace(log, state=LogState.ENDED) if trusted.ended else log for log in current]
         return shards, bool(known)
 
     def _server(self, url: str) -> Shards:
@@ -153,7 +166,7 @@ class Fleet:
             self._servers[url] = self._opener.v1(url)
         return self._servers[url]
 
-    async def _open(self, followed: FollowedLog, trusted: _Trusted, *, rotated: bool) -> None:
+    async def _open(self, followed: FollowedLog, trusted: Trusted, *, rotated: bool) -> None:
         """A follower for a log new to us, or one whose state or address moved."""
         existing = self._followers.get(followed.origin)
         if existing is not None and existing.followed == followed and existing.keys == trusted.keys:
@@ -161,25 +174,29 @@ class Fleet:
         async with self._tools.store.write() as tx:
             stored = any(log.origin == followed.origin for log in await logs.every(tx))
             await logs.upsert(tx, followed, self._tools.clock())
-        if followed.protocol is Protocol.REKOR_V1:
-            log = self._server(followed.url).shard(followed)
-        else:
-            log = self._opener.v2(followed.origin, followed.url)
+        log = self._log(followed, trusted)
         if existing is None:
             _log.info("following", log=followed.origin, url=followed.url, state=str(followed.state))
         keeper = Keeper(log, followed, trusted.keys, self._tools.store, self._tools.policy, self._tools.clock)
-        start = 0 if rotated and not stored else self._start(trusted.origin)
+        start = 0 if rotated and not stored else self._start(trusted.override)
         self._followers[followed.origin] = Follower(log, followed, keeper, self._tools, start)
 
-    def _start(self, origin: str) -> int | None:
-        override = self._options.override(origin)
+    def _log(self, followed: FollowedLog, trusted: Trusted) -> Log:
+        if followed.protocol is Protocol.REKOR_V1:
+            return self._server(followed.url).shard(followed)
+        if followed.protocol.certificates:
+            return self._opener.ct(followed, trusted.keys[0].key.key_id)
+        return self._opener.v2(followed.origin, followed.url)
+
+    def _start(self, override: LogOverride | None) -> int | None:
         start = override.start if override is not None and override.start is not None else self._options.start
         return None if start == "tip" else start
 
-    async def _begun(self) -> bool:
-        """Whether this store has followed before: a log that comes up later is followed from its first leaf."""
+    async def _begun(self) -> datetime | None:
+        """Since when this store has followed: a log that comes up later is followed from its first leaf."""
         async with self._tools.store.read() as tx:
-            return await meta.get(tx, _BEGUN) is not None
+            begun = await meta.get(tx, _BEGUN)
+        return parse_rfc3339(begun) if begun is not None else None
 
 
 def _host(log: FollowedLog) -> str:

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LogOverride:
-    """What the settings say of one log of the trusted root. `origin` is a Rekor v2 origin or a Rekor v1 host name."""
+    """What the settings say of one log of the trusted root.
+
+    `origin` is a Rekor v2 origin, a Rekor v1 host name, or of a certificate log its id in hex or its URL without the scheme.
+    """
 
     origin: str
     read_url: str | None = None
@@ -34,10 +37,12 @@ class WatchOptions:
     v1_requests_per_second: float = 20.0
     v2_in_flight: int = 8
     v1_in_flight: int = 16
+    ct_requests_per_second: float = 10.0
+    ct_in_flight: int = 4
     pass_time: timedelta = timedelta(seconds=60)
     """A pass over a log ends after this time at the latest, between strides."""
     logs: tuple[LogOverride, ...] = ()
 
-    def override(self, origin: str) -> LogOverride | None:
-        """The settings' word on a log, if any."""
-        return next((o for o in self.logs if o.origin == origin), None)
+    def override(self, *names: str) -> LogOverride | None:
+        """The settings' word on a log of any of these names, if any."""
+        return next((o for o in self.logs if o.origin in names), None)

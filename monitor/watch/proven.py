@@ -42,11 +42,15 @@ async def inclusion(log: Log, index: int, target: Checkpoint, link: Linker, *, f
 
     Raises ProofError when the reply proves something else, or nothing.
     """
-    proof = await log.inclusion_proof(index, target.size, fresh=fresh)
+    return await proven_by(await log.inclusion_proof(index, target.size, fresh=fresh), index, target, link, log.origin)
+
+
+async def proven_by(proof: InclusionProof, index: int, target: Checkpoint, link: Linker, origin: str) -> Proven:
+    """A proof of leaf `index` that came from somewhere, verified as `inclusion` does. Raises ProofError."""
     under = target if proof.note is None else await _under(proof.note, target, link)
     if proof.index != index or proof.size != under.size:
         raise ProofError(
-            f"asked {log.origin} for a proof of leaf {index} under size {under.size}, "
+            f"asked {origin} for a proof of leaf {index} under size {under.size}, "
             f"got one of leaf {proof.index} under size {proof.size}"
         )
     verify_inclusion(proof.leaf_hash, index, under.size, proof.hashes, under.root)

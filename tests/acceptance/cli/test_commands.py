@@ -15,6 +15,7 @@ import pytest
 
 from monitor.testbed.ca import Claims
 from monitor.testbed.world import World
+from tests.opener import logs_toml
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -43,9 +44,7 @@ class Cli:
     environ: dict[str, str] = field(default_factory=dict)
 
     def configure(self, more: str = "") -> None:
-        logs = "".join(
-            f'[[watch.logs]]\norigin = "{name}"\nread_url = "{url}"\n' for name, url in self.world.read_urls.items()
-        )
+        logs = logs_toml(self.world)
         root = self.world.write_trusted_root(self.folder / "trusted_root.json")
         (self.folder / "config.toml").write_text(
             f'state_dir = "state"\n{more}\n[trust]\nsource = "{root.name}"\n'
@@ -125,6 +124,15 @@ async def test_status_tells_protected_from_not_protected(cli: Cli) -> None:
     stale = await cli("status")
     assert stale.status == 5
     assert "is the monitor running?" in stale.out
+
+
+async def test_ids_that_a_person_pinned_are_not_said_to_be_missing(cli: Cli) -> None:
+    await cli("poll")
+    assert "repository and owner ids are not set" in (await cli("status")).out
+    pinned = await cli("ids", "pin", "123", "456", "--reason", "seen in the settings of the repository")
+    assert pinned.status == 0, pinned
+    for command in ("status", "doctor"):
+        assert "ids are not set" not in (await cli(command)).out
 
 
 async def test_lists_are_narrowed_paged_and_the_same_in_every_format(cli: Cli) -> None:

@@ -10,7 +10,7 @@ import pytest
 from monitor.model.release import Authority
 from monitor.releases import ledger
 from monitor.releases.ledger import Word
-from monitor.store import bundles, releases, tags
+from monitor.store import bundles, exposure, releases, tags
 from monitor.testbed import oci
 from monitor.testbed.ca import Claims
 
@@ -140,6 +140,7 @@ async def test_a_deleted_tag_is_told_and_a_withdrawn_one_not(world: World, monit
 
 async def test_signing_a_withdrawn_release_is_told(world: World, monitor: Monitor, clock: Clock) -> None:
     digests = await release(monitor)
+    clock.forward(seconds=5)
     await ledger.withdraw(monitor.store, "0.1.2", monitor.policy, Word("Ada", "leaks a key", monitor.clock()))
     clock.forward(minutes=5)
     world.sign("v2", digests["runner"], V012, kind="image")
@@ -288,3 +289,25 @@ async def test_every_signature_of_a_release_is_expected_on_both_logs(world: Worl
     assert await monitor.rules() == []
     async with monitor.store.read() as tx:
         assert {each.in_log for each in await bundles.every(tx)} == {"confirmed"}
+
+
+async def test_what_only_latest_shows_is_found_from_its_logged_hash_and_stays_unexpected(
+    world: World, monitor: Monitor, clock: Clock
+) -> None:
+    image = world.registry.index(RUNNER, "hidden")
+    world.registry.untag(RUNNER, "hidden")
+    world.sign("v2", image.digest, V012, kind="image")
+    await monitor.poll()
+    clock.forward(**GRACE)
+    await monitor.poll()
+    (finding,) = await monitor.findings()
+    assert finding.rule == "unexpected-digest"
+    assert finding.digest is not None
+    world.registry.tag(RUNNER, "latest", image.digest)
+    clock.forward(minutes=5)
+    await monitor.refresh()
+    async with monitor.store.read() as tx:
+        reach = await exposure.of(tx, finding.digest)
+    assert [(each.tag, each.digest, each.gone_at) for each in reach.tags] == [("latest", image.digest, None)]
+    assert reach.read_at is not None
+    assert await monitor.rules() == ["unexpected-digest"]

@@ -1,0 +1,114 @@
+"""What is to be followed: the logs of the trusted root under the settings' word on each. Pure.
+
+It must leave no log of the root out in silence: what cannot be followed as asked is said, and followed as it can be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from monitor.errors import FormatError
+from monitor.model.log import MODES, FollowedLog, LogState, Mode, Protocol
+from monitor.watch.keys import LogKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from monitor.trust.root import CtKey, TrustedLog, TrustRoot
+    from monitor.watch.options import LogOverride, WatchOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """One log (of Rekor v1: one server) to follow. `keys` are all that the root lists for it, `begins` when the first may sign.
+
+    `refused` says what of the settings cannot be done; an `origin` in it names the log all the same.
+    """
+
+    origin: str
+    protocol: Protocol
+    url: str
+    mode: Mode
+    keys: tuple[LogKey, ...]
+    ended: bool
+    begins: datetime
+    override: LogOverride | None = None
+    refused: str = ""
+
+    @property
+    def followed(self) -> FollowedLog:
+        """A log that is one by itself, as it is followed; a Rekor v1 server lists its own."""
+        state = LogState.ENDED if self.ended else LogState.ACTIVE
+        return FollowedLog(self.origin, self.protocol, self.url, self.mode, state)
+
+
+@dataclass(frozen=True, slots=True)
+class Followable:
+    """The logs to follow, and of those that cannot be (by a name of theirs) the reason."""
+
+    logs: tuple[Trusted, ...]
+    unfollowable: tuple[tuple[str, str], ...] = ()
+
+
+def followable(root: TrustRoot, options: WatchOptions, now: datetime) -> Followable:
+    """Every log of the root that the settings do not leave out.
+
+    Rekor v1 runs in mode `certificates` unless told otherwise; where no certificate log can be followed it can only be searched.
+    """
+    unfollowable: list[tuple[str, str]] = []
+    certificate_logs: list[TrustedLog] = []
+    for key in root.ct_keys:
+        try:
+            certificate_logs.append(_certificate_log(key, options))
+        except FormatError as error:
+            unfollowable.append((key.base_url or key.log_id.hex(), str(error)))
+    by_origin: dict[str, list[TrustedLog]] = {}
+    for log in (*root.logs, *certificate_logs):
+        by_origin.setdefault(log.origin, []).append(log)
+    logs = [_trusted(same, options, now) for same in by_origin.values()]
+    logs = [each for each in logs if each.override is None or not each.override.ignore]
+    issued = any(each.protocol.certificates for each in logs)
+    return Followable(tuple(_runnable(each, issued=issued) for each in logs), tuple(unfollowable))
+
+
+def _certificate_log(key: CtKey, options: WatchOptions) -> TrustedLog:
+    plain, static = key.log(), key.log(static=True)
+    override = options.override(plain.origin, static.origin)
+    return static if override is not None and override.protocol is Protocol.STATIC_CT else plain
+
+
+def _trusted(same: list[TrustedLog], options: WatchOptions, now: datetime) -> Trusted:
+    newest = max(same, key=lambda log: log.start)
+    bare = newest.base_url.partition("://")[2].rstrip("/")
+    names = (newest.origin, newest.log_id.hex(), bare) if newest.protocol.certificates else (newest.origin,)
+    override = options.override(*names)
+    protocol = (override and override.protocol) or newest.protocol
+    return Trusted(
+        newest.origin,
+        protocol,
+        (override and override.read_url) or newest.base_url,
+        (override and override.mode) or (Mode.CERTIFICATES if protocol is Protocol.REKOR_V1 else Mode.COMPLETE),
+        tuple(LogKey(log.key, log.start, log.end) for log in same),
+        newest.end is not None and newest.end <= now,
+        min(log.start for log in same),
+        override,
+    )
+
+
+def _runnable(log: Trusted, *, issued: bool) -> Trusted:
+    """The log in a mode that it can run. A refusal of what the settings ask is said; a default gives way."""
+    asked = log.override is not None and log.override.mode is not None
+    if log.mode not in MODES[log.protocol]:
+        modes = _listed(sorted(MODES[log.protocol]))
+        refused = f"mode {log.mode.value!r} is none that a {log.protocol.value} log can run ({modes}): it is followed complete"
+        return replace(log, mode=Mode.COMPLETE, refused=refused)
+    if log.mode is Mode.CERTIFICATES and not issued:
+        refused = "no certificate log is followed, which mode 'certificates' needs: it is searched only"
+        return replace(log, mode=Mode.SEARCH, refused=refused if asked else "")
+    return log
+
+
+def _listed(modes: Iterable[Mode]) -> str:
+    return ", ".join(mode.value for mode in modes)
