@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from monitor.judge import lookups as looking
 from monitor.model.filters import EntryFilter, Page
 from monitor.model.lookup import LookupState
-from monitor.store import entries, lookups
+from monitor.store import entries, lookups, timeline
 from monitor.testbed import bodies
 from monitor.testbed.ca import Claims
 from monitor.testbed.world import World
@@ -94,8 +94,10 @@ async def test_certificate_and_signature_are_one_event_one_incident_and_one_mess
     assert await followed.states() == {LookupState.FOUND: 1}
     async with followed.store.read() as tx:
         rows = await entries.list_entries(tx, EntryFilter(), Page())
+        axis = [row.what for row in await timeline.rows(tx) if row.kind == "signature"]
     assert [row.kind for row in rows] == ["precertificate", "hashedrekord"]
     assert len({row.event for row in rows}) == 1
+    assert axis == [f"a certificate was issued for {rows[0].identity}", f"{rows[1].identity} signed {rows[1].digest}"]
     (incident,) = await followed.desk.incidents()
     assert incident.count == 2
     assert len(followed.desk.memory.posts) == 1
