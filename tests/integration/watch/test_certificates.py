@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
+from monitor.history import issued
 from monitor.judge import lookups as looking
 from monitor.model.filters import EntryFilter, Page
 from monitor.model.lookup import LookupState
@@ -145,6 +146,11 @@ async def test_a_certificate_that_signed_nothing_public_is_told_after_its_time_a
     assert await followed.states() == {LookupState.FOUND: 1}
 
 
+async def test_where_no_certificate_of_ours_was_seen_nothing_is_said_of_any(followed: Followed) -> None:
+    async with followed.store.read() as tx:
+        assert await issued.statement(tx) is None
+
+
 async def test_one_of_a_run_that_signed_otherwise_is_excused_even_afterwards(followed: Followed, world: World) -> None:
     first, second = Claims(run="17000000051"), Claims(run="17000000052")
     world.issue_only(first)
@@ -156,6 +162,11 @@ async def test_one_of_a_run_that_signed_otherwise_is_excused_even_afterwards(fol
     await followed.poll()
     states = {LookupState.FOUND: 1, LookupState.EXCUSED: 1, LookupState.UNLOGGED: 1}
     assert await followed.states() == states
+    async with followed.store.read() as tx:
+        assert await issued.statement(tx) == (
+            "3 of ours: 1 with their signature, 1 that signed nothing public in a run that signed otherwise, "
+            "1 that signed nothing public"
+        )
     (finding,) = await followed.unlogged()
     assert finding.run is not None
     assert finding.run.endswith(second.run)
