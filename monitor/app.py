@@ -21,7 +21,7 @@ from monitor.ct.static import StaticCtLog
 from monitor.entries.prefilter import Prefilter
 from monitor.errors import MonitorError, TrustRootError
 from monitor.fetch import Client
-from monitor.judge import operational
+from monitor.judge import lookups, operational
 from monitor.judge import releases as judging
 from monitor.judge.intake import Bench
 from monitor.model.log import Protocol
@@ -250,6 +250,7 @@ class App:
         async with self.store.write() as tx:
             new, recovered = await operational.review(tx, self.settings.policy, self._clock())
             new += (await judging.review(tx, self.settings.policy, self._clock())).findings
+            new += await lookups.review(tx, self.settings.policy, self._clock())
         for condition in recovered:
             await handling.recover(self.store, condition.rule, condition.source, self._alerts, self._clock())
             async with self.store.write() as tx:

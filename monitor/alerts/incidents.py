@@ -29,6 +29,7 @@ STRANGERS = frozenset({"untrusted-certificate", "entry-quarantined"})
 """What anyone can write into a public log."""
 RECOVERED = "recovered"
 _RUN = "run:"
+_EVENT = "event:"
 
 
 def key(stored: StoredFinding) -> str:
@@ -47,7 +48,7 @@ def key(stored: StoredFinding) -> str:
         return f"{_RUN}{finding.run}"
     if finding.category is Category.INTEGRITY and finding.version is not None:
         return f"release:{finding.version}"
-    return f"event:{finding.event}" if finding.event is not None else source_key(finding)
+    return f"{_EVENT}{finding.event}" if finding.event is not None else source_key(finding)
 
 
 def source_key(finding: Finding) -> str:
@@ -80,12 +81,17 @@ async def place(tx: Tx, finding_id: int, options: AlertOptions, now: datetime) -
         return False
     finding = stored.finding
     incident = await _incident_for(tx, key(stored), finding, options, now)
-    fresh = finding.event is not None and not await incidents.has_event(tx, incident.id, finding.event)
+    acts = finding.event is not None and finding.category is not Category.INTEGRITY
+    fresh = acts and not await incidents.has_event(tx, incident.id, finding.event or "")
+    said = finding.severity <= incident.severity and await incidents.said_of_certificate(tx, incident.id, stored)
     await findings.assign(tx, stored.id, incident.id)
     grown = _grow(incident, finding, now, fresh=fresh)
     await incidents.save(tx, incident, grown)
     await _note_changes(tx, incident, grown, finding, now)
-    await tell.finding(tx, incident, grown, stored, options, now, fresh=fresh)
+    if said:
+        await tell.place(tx, grown, stored, options, now)
+    else:
+        await tell.finding(tx, incident, grown, stored, options, now, fresh=fresh)
     return True
 
 
@@ -111,6 +117,10 @@ def _grow(incident: Incident, finding: Finding, now: datetime, *, fresh: bool) -
 async def _incident_for(tx: Tx, wanted: str, finding: Finding, options: AlertOptions, now: datetime) -> Incident:
     """The incident of this key that is not resolved, one that its run joins, or a new one linked to the last."""
     found = await incidents.unresolved(tx, wanted) or await _joined(tx, wanted, finding, options, now)
+    if found is None and finding.event is not None and wanted == f"{_EVENT}{finding.event}":
+        found = await incidents.of_event(
+            tx, finding.event, _EVENT
+        )  # opened by its certificate, before there was a signature
     if found is not None:
         return found
     previous = await incidents.latest(tx, wanted)

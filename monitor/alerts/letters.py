@@ -16,7 +16,7 @@ from monitor.alerts.message import Message, Paragraph, Section
 from monitor.alerts.wording import Said, Telling
 from monitor.model.finding import Severity
 from monitor.model.incident import DeliveryKind
-from monitor.store import deliveries, exposure, findings, incidents
+from monitor.store import deliveries, exposure, findings, incidents, logs
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -54,7 +54,10 @@ async def write(tx: Tx, delivery: Delivery, options: AlertOptions, now: datetime
         )
     root = await deliveries.told_root(tx, incident.id, delivery.sink)
     first = root if delivery.kind is DeliveryKind.STATE and root is not None else delivery
+    certificate_logs = await logs.of_certificates(tx)
     told = await _findings(tx, incident, first)
+    if any(each.log in certificate_logs for each in told):
+        told += await _signed_since(tx, incident, told)
     telling = Telling(
         kind=delivery.kind,
         incident=incident,
@@ -65,6 +68,7 @@ async def write(tx: Tx, delivery: Delivery, options: AlertOptions, now: datetime
         told_at=(first.sent_at or now) if first is not delivery else now,
         severity=delivery.severity,
         exposures=tuple([await exposure.of(tx, each) for each in reach.asked(told)]),
+        certificate_logs=certificate_logs,
     )
     thread = root.message_id if root is not None else None
     follows = delivery.kind in (DeliveryKind.EVENT, DeliveryKind.SIGNATURE)
@@ -103,6 +107,14 @@ async def _findings(tx: Tx, incident: Incident, delivery: Delivery) -> tuple[Fin
     held = [each for each in stored if each is not None]
     standing = [each for each in held if each.withdrawn_at is None]
     return tuple(each.finding for each in standing or held)
+
+
+async def _signed_since(tx: Tx, incident: Incident, told: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """What was said of a certificate and holds by now of its signature, or the reverse: it is shown, and not told again."""
+    said = {(each.rule, each.event) for each in told if each.event is not None}
+    ids = await incidents.finding_ids(tx, incident.id, _MAX_READ)
+    stored = [each for each in [await findings.get(tx, each) for each in ids] if each and each.withdrawn_at is None]
+    return tuple(f.finding for f in stored if (f.finding.rule, f.finding.event) in said and f.finding not in told)
 
 
 def _said(events: list[OperatorEvent], delivery: Delivery) -> tuple[Said, ...]:

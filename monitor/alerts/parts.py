@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from monitor.alerts.message import Link
+from monitor.alerts.message import Link, Paragraph, Section
 from monitor.model.finding import Accepted, Fact
 from monitor.model.text import rfc3339
 
@@ -21,6 +21,20 @@ ANSWERS = {
     Accepted.IF_TIMESTAMPED: "YES, if it was timestamped within the certificate's ten minutes, as cosign does by default.",
     Accepted.NO: "NO. The published cosign verify command refuses it.",
 }
+ANSWERS_BEFORE = {
+    Accepted.YES: "YES. The published cosign verify command accepts what is signed with it.",
+    Accepted.IF_TIMESTAMPED: "YES, every signature made with it and timestamped within its ten minutes.",
+    Accepted.NO: "NO. The published cosign verify command refuses whatever is signed with it.",
+}
+"""The same, of a certificate of which no signature is known."""
+SOUGHT = "Up to now this is a certificate: it was issued, and what was signed with it is being looked for."
+LOOK = (
+    "What was signed with it? The run's log says what it signed and pushed. The monitor looks for the signature in the signature "
+    "logs, and tells it here, or that there is none."
+)
+UNREACHED = (
+    Section("Can customers reach it?", (Paragraph("That is not known before what was signed with it is found."),)),
+)
 _ANSWER_RANK = (Accepted.NO, Accepted.IF_TIMESTAMPED, Accepted.YES)
 _PUBLIC_SEARCH = "rekor.sigstore.dev"
 _TOLD_ELSEWHERE = frozenset({"log", "index", "source"})
@@ -68,6 +82,17 @@ def worst_answer(findings: tuple[Finding, ...]) -> Accepted | None:
     return max(answers, key=_ANSWER_RANK.index) if answers else None
 
 
+def issued(findings: tuple[Finding, ...], certificate_logs: frozenset[str]) -> bool:
+    """Whether these are about certificates in certificate logs, and about no signature."""
+    acts = [f for f in findings if f.event is not None]
+    return bool(acts) and all(f.log in certificate_logs for f in acts)
+
+
+def sought(findings: tuple[Finding, ...], certificate_logs: frozenset[str]) -> bool:
+    """Whether what was signed with such a certificate is still being looked for."""
+    return issued(findings, certificate_logs) and all(f.rule != "unlogged-certificate" for f in findings)
+
+
 def refused(answer: Accepted) -> bool:
     """Whether customers are safe from the signature itself."""
     return answer is Accepted.NO
@@ -91,37 +116,41 @@ def distinct_facts(findings: tuple[Finding, ...]) -> tuple[Fact, ...]:
     return (*wanted, *(fact for fact in facts if not fact.expected and fact.seen))[:_MAX_FACTS]
 
 
-def when_and_where(findings: tuple[Finding, ...], told_at: datetime) -> Iterator[Item]:
+def when_and_where(
+    findings: tuple[Finding, ...], told_at: datetime, certificate_logs: frozenset[str] = frozenset()
+) -> Iterator[Item]:
     """Each signature once: when it was made, how long until this alert, and its places in the logs."""
     acts: dict[str, list[Finding]] = {}
     for finding in findings:
         acts.setdefault(finding.event or f"{finding.log}:{finding.index}", []).append(finding)
     for act in list(acts.values())[:_MAX_PLACES]:
-        yield from _act(act, told_at)
+        yield from _act(act, told_at, certificate_logs)
     if len(acts) > _MAX_PLACES:
         yield Fact("and", number(len(acts) - _MAX_PLACES, "more signature"))
 
 
-def _act(act: list[Finding], told_at: datetime) -> Iterator[Item]:
+def _act(act: list[Finding], told_at: datetime, certificate_logs: frozenset[str]) -> Iterator[Item]:
     first = act[0]
-    if first.digest and not any(fact.seen == first.digest for f in act for fact in f.facts):
-        yield Fact("logged hash", first.digest)
+    digest = next((f.digest for f in act if f.digest), None)  # a certificate's finding has none
+    if digest and not any(fact.seen == digest for f in act for fact in f.facts):
+        yield Fact("logged hash", digest)
     if first.identity:
         yield Fact("identity", first.identity)
     if first.signed_at is not None:
         late = duration(max(told_at - first.signed_at, timedelta(0)))
-        yield Fact("signed", f"{rfc3339(first.signed_at)}, told {late} later")
+        done = "issued" if issued(tuple(act), certificate_logs) else "signed"
+        yield Fact(done, f"{rfc3339(first.signed_at)}, told {late} later")
     for place in list({(f.log, f.index): f for f in act if f.log}.values())[:_MAX_PLACES]:
-        yield from _place(place)
+        yield from _place(place, "certificate log" if place.log in certificate_logs else "log")
 
 
-def _place(finding: Finding) -> Iterator[Item]:
+def _place(finding: Finding, kind: str) -> Iterator[Item]:
     log = finding.log or ""
     if finding.index is None:
-        yield Fact("log", log)
+        yield Fact(kind, log)
         return
     elsewhere = f" (global {finding.global_index})" if finding.global_index is not None else ""
-    yield Fact("log", f"{log}, index {finding.index}{elsewhere}")
+    yield Fact(kind, f"{log}, index {finding.index}{elsewhere}")
     if finding.uuid is not None:
         yield Fact("UUID", finding.uuid)
         if finding.global_index is not None and log.startswith(_PUBLIC_SEARCH):

@@ -75,6 +75,19 @@ async def finding(
             await state(tx, after, sink, now, now + options.quiet_interval if waits else now)
 
 
+async def place(tx: Tx, incident: Incident, stored: StoredFinding, options: AlertOptions, now: datetime) -> None:
+    """Show where else stands what was said already: in what still waits to be told, else by an edit of the first message."""
+    later = now + options.quiet_interval if wording.quiet(incident) else now
+    for sink in await deliveries.sinks_of(tx, incident.id):
+        last = await deliveries.last_waiting(tx, incident.id, sink, kinds=_WEIGHT)
+        together = merged(last, DeliveryKind.EVENT) if last is not None else None
+        if last is None or together is None:
+            await state(tx, incident, sink, now, later)
+        else:
+            ids = (*last.finding_ids, stored.id)
+            await deliveries.extend(tx, last, kind=together, severity=last.severity, finding_ids=ids)
+
+
 async def opened(tx: Tx, incident: Incident, options: AlertOptions, now: datetime) -> None:
     """Queue the telling of an incident that has no finding."""
     for sink in sinks_for(incident.severity, options.routes):

@@ -48,7 +48,8 @@ class Telling:
     """All that one delivery needs to be put into words.
 
     `findings` are the worst of those to tell now, the worst first; `total` counts them all; `rules` counts the incident's findings
-    by rule; `told_at` is when this message (or the one it edits) was first told.
+    by rule; `told_at` is when this message (or the one it edits) was first told; `certificate_logs` names the logs in which
+    certificates stand, not signatures.
     """
 
     kind: DeliveryKind
@@ -61,6 +62,12 @@ class Telling:
     severity: Severity
     exposures: tuple[Exposure, ...] = ()
     """How customers reach what the findings are about, a logged digest each."""
+    certificate_logs: frozenset[str] = frozenset()
+
+    @property
+    def issued(self) -> bool:
+        """Whether all that is told of is certificates, with no signature known yet."""
+        return parts.issued(self.findings, self.certificate_logs)
 
 
 def rule_title(rule: str) -> str:
@@ -110,10 +117,10 @@ def _whole(telling: Telling, options: AlertOptions) -> Message:
     sections = [Section("", (*_state(telling), *_happened(telling)))]
     if worst is not None:
         sections += [
-            *_accepted(telling.findings),
-            *exposure.section(telling.findings, telling.exposures),
+            *_accepted(telling),
+            *_reached(telling),
             *_expected(telling.findings),
-            Section("When and where", tuple(parts.when_and_where(telling.findings, telling.told_at))),
+            _when_and_where(telling),
             *_run(worst),
         ]
     sections.append(_steps(telling, options, worst))
@@ -151,7 +158,7 @@ def _gathered(telling: Telling, options: AlertOptions) -> Message:
     done = Step("Then resolve this incident; what comes after it is told anew.")
     sections = (
         Section("", (*_state(telling), Paragraph(words))),
-        *_accepted(telling.findings),
+        *_accepted(telling),
         Section("What was found", counts),
         Section("The worst of it", examples),
         Section("What to do", (show, done) if incident.history else (show,)),
@@ -170,16 +177,17 @@ def _reply(telling: Telling, options: AlertOptions) -> Message:
     incident = telling.incident
     worst = telling.findings[0]
     if telling.kind is DeliveryKind.SIGNATURE:
-        heading = f"New signature in #{incident.id}: {title(worst)}"
+        what = "certificate" if telling.issued else "signature"
+        heading = f"New {what} in #{incident.id}: {title(worst)}"
     else:
         heading = f"New in #{incident.id}: {title(worst)}"
-    where = Section("When and where", tuple(parts.when_and_where(telling.findings, telling.told_at)))
+    where = _when_and_where(telling)
     more = telling.total - len(telling.findings)
     rest = f"And {more} more: `{options.command} findings list --incident {incident.id}`"
     sections = (
         Section("", _happened(telling)),
-        *_accepted(telling.findings),
-        *(() if quiet(incident) else exposure.section(telling.findings, telling.exposures)),
+        *_accepted(telling),
+        *(() if quiet(incident) else _reached(telling)),
         *(() if quiet(incident) else _expected(telling.findings)),
         where,
         *(() if quiet(incident) else _run(worst)),
@@ -231,9 +239,11 @@ def _happened(telling: Telling) -> tuple[Item, ...]:
     said: list[Item] = [Paragraph(worst.summary, strong=True)]
     if rule is not None and telling.kind in (DeliveryKind.INCIDENT, DeliveryKind.ESCALATION, DeliveryKind.STATE):
         said.append(Paragraph(rule.words))
+    if parts.sought(telling.findings, telling.certificate_logs):
+        said.append(Paragraph(parts.SOUGHT))
     signatures = len({f.event for f in telling.findings if f.event is not None})
     if signatures > 1:
-        said.append(Paragraph(f"These are {signatures} signatures."))
+        said.append(Paragraph(f"These are {signatures} {'certificates' if telling.issued else 'signatures'}."))
     others = {(f.rule, f.summary): f for f in telling.findings if (f.rule, f.summary) != (worst.rule, worst.summary)}
     said += [Paragraph(f"Also {f.severity.value}: {f.summary}") for f in list(others.values())[:_MAX_ALSO]]
     if len(others) > _MAX_ALSO:
@@ -245,11 +255,23 @@ def _happened(telling: Telling) -> tuple[Item, ...]:
     return tuple(said)
 
 
-def _accepted(findings: tuple[Finding, ...]) -> tuple[Section, ...]:
-    answer = parts.worst_answer(findings)
+def _accepted(telling: Telling) -> tuple[Section, ...]:
+    answer = parts.worst_answer(telling.findings)
     if answer is None:
         return ()
-    return (Section("Would customers' verification accept it?", (Paragraph(parts.ANSWERS[answer], strong=True),)),)
+    words = (parts.ANSWERS_BEFORE if telling.issued else parts.ANSWERS)[answer]
+    return (Section("Would customers' verification accept it?", (Paragraph(words, strong=True),)),)
+
+
+def _reached(telling: Telling) -> tuple[Section, ...]:
+    """Whether customers reach it; of a certificate, that nobody can tell."""
+    sections = exposure.section(telling.findings, telling.exposures)
+    return parts.UNREACHED if sections and telling.issued else sections
+
+
+def _when_and_where(telling: Telling) -> Section:
+    items = parts.when_and_where(telling.findings, telling.told_at, telling.certificate_logs)
+    return Section("When and where", tuple(items))
 
 
 def _expected(findings: tuple[Finding, ...]) -> tuple[Section, ...]:
@@ -271,6 +293,8 @@ def _run(worst: Finding) -> tuple[Section, ...]:
 def _steps(telling: Telling, options: AlertOptions, worst: Finding | None) -> Section:
     rule = RULES.get(worst.rule) if worst is not None else None
     steps: list[Item] = [Step(step) for step in rule.first_steps] if rule else []
+    if parts.sought(telling.findings, telling.certificate_logs):
+        steps.insert(0, Step(parts.LOOK))
     steps.append(Step(f"Everything known of it: `{options.command} incidents show {telling.incident.id}`"))
     if options.security_contact:
         steps.append(Fact("security contact", options.security_contact))

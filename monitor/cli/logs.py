@@ -36,7 +36,7 @@ async def list_(context: typer.Context, form: FormatOption = Format.TABLE) -> No
 @run.command
 async def status(context: typer.Context) -> int:
     """Say what is watched and what is not, a line a log. Exit status 0 when all of it is protected, 5 when not."""
-    from monitor.history import coverage  # noqa: PLC0415 - late: `--help` does without the store
+    from monitor.history import coverage, issued  # noqa: PLC0415 - late: `--help` does without the store
 
     settings = run.settings(context)
     now, patience = datetime.now(UTC), _patience(settings)
@@ -44,12 +44,15 @@ async def status(context: typer.Context) -> int:
         rows = await coverage.statement(tx, patience, now)
         troubles = await coverage.troubles(tx, patience, now)
         notes = await unchecked(settings, tx)
+        certificates = await issued.statement(tx)
     for row in rows:
         typer.echo(_line(row))
         for gap in row.gaps:
             typer.echo(f"    not seen: {visible(gap)}")
     if not rows:
         typer.echo("no log is followed yet: start the monitor (`run`), or `poll` once")
+    if certificates:
+        typer.echo(f"certificates: {certificates}")
     for trouble in troubles:
         typer.echo(f"trouble: {visible(trouble)}")
     for note in notes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from monitor.judge import issuances
 from monitor.model import rulebook
 from monitor.model.entry import Trust
 from monitor.model.judgement import Judgement
@@ -116,9 +117,9 @@ async def take(
         if reading.quarantined is not None:
             taken += await quarantine(tx, reading.quarantined, bench.policy, now)
             continue
-        entry = reading.entry
-        if entry is None:
+        if reading.entry is None:
             continue
+        entry = await issuances.joined(tx, reading.entry)
         expectations = await expected(tx, entry)
         verdicts = _decide(entry, expectations, bench, generation, now)
         await health.report(tx, "rule-failed", RULES_SOURCE, now, verdicts.error) if verdicts.error else None
@@ -130,6 +131,8 @@ async def take(
             continue
         if disproven:
             await entries.mark_disproven(tx, entry_id)
+        else:
+            await issuances.kept(tx, entry_id, entry, bench.policy, now, history=verdicts.judgement.history)
         new = await findings.put(tx, verdicts.judgement.findings, now, entry_id=entry_id)
         taken += Taken(1, len(new))
     return taken

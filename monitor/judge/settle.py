@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from monitor.judge import issuances
 from monitor.judge.intake import Taken, decide, expected
 from monitor.judge.read import read
 from monitor.model.release import DigestStatus
@@ -28,13 +29,15 @@ async def due(tx: Tx, bench: Bench, after: int, limit: int) -> list[StoredEntry]
 
 async def settle(tx: Tx, stored: StoredEntry, bench: Bench, prefilter: Prefilter, now: datetime) -> Taken | None:
     """Judge one stored entry from its own bytes: new findings are added, those that no longer hold withdrawn. None when a rule failed."""
-    entry = read(stored.leaf, bench, prefilter, stored.first_seen).entry
-    if entry is None:
+    again = read(stored.leaf, bench, prefilter, stored.first_seen).entry
+    if again is None:
         return Taken()
+    entry = await issuances.joined(tx, again)
     generation = await releases.generation(tx)
     expectations = await expected(tx, entry, alarmed=stored.digest_status is DigestStatus.UNEXPECTED)
     judgement = decide(entry, expectations, bench, generation, now)
     await entries.set_judgement(tx, stored.id, entry, judgement, now)
+    await issuances.kept(tx, stored.id, entry, bench.policy, now, history=judgement.history)
     if judgement.revision is None:
         await health.report(tx, "rule-failed", "rules", now, f"entry {entry.index} of {entry.log} is unjudged")
         return None

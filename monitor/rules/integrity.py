@@ -5,13 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from monitor.model.entry import Claim
 from monitor.model.finding import Fact, Finding, Severity
 from monitor.model.log import ConflictKind
 from monitor.model.rulebook import RULES
+from monitor.model.text import rfc3339
+from monitor.rules import subject
 from monitor.rules.hit import fact, severity
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from monitor.model.entry import Certificate
     from monitor.model.log import Conflict, Hole, QuarantinedLeaf
+    from monitor.model.lookup import Lookup
     from monitor.rules.policy import Policy
 
 RULE_OF = {
@@ -118,4 +125,56 @@ def quarantined(leaf: QuarantinedLeaf, policy: Policy | None = None) -> Finding:
         ),
         log=leaf.log,
         index=leaf.index,
+    )
+
+
+UNLOGGED = "unlogged-certificate"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedCertificate:
+    """A trusted certificate at its place in a certificate log. `event` is its signing event, `issued_at` the log's time for it."""
+
+    certificate: Certificate
+    log: str
+    index: int
+    event: str | None
+    issued_at: datetime | None
+
+
+def certificate_subject(issuance: str) -> str:
+    """Return the subject of a finding about an issuance: the same for each log that shows it."""
+    return f"certificate:{issuance}"
+
+
+def unlogged(lookup: Lookup, shown: LoggedCertificate, policy: Policy) -> Finding:
+    """Return `unlogged-certificate` of a certificate for which all was read in which its entry could stand."""
+    certificate = shown.certificate
+    about = subject.read(certificate, policy)
+    return Finding(
+        UNLOGGED,
+        severity(UNLOGGED, None, policy),
+        RULES[UNLOGGED].category,
+        certificate_subject(lookup.issuance),
+        f"A certificate was issued to {about.title}, and no public log has a signature made with it.",
+        (
+            fact("log", shown.log),
+            fact("index", str(shown.index)),
+            fact("certificate serial", certificate.serial),
+            fact("valid", f"{rfc3339(certificate.not_before)} to {rfc3339(certificate.not_after)}"),
+            fact("signature", None, "an entry of a signature log"),
+        ),
+        log=shown.log,
+        index=shown.index,
+        identity=about.identity,
+        issuer=certificate.oidc_issuer or None,
+        event=shown.event,
+        run=certificate.run,
+        attempt=certificate.attempt,
+        commit=certificate.claims.get(Claim.SOURCE_DIGEST),
+        ref=about.ref,
+        workflow=about.name.file if about.name else None,
+        trusted=True,
+        signed_at=shown.issued_at or certificate.not_before,
+        history=lookup.history,
     )

@@ -9,15 +9,15 @@ import sqlalchemy as sa
 
 from monitor.errors import LostRaceError
 from monitor.model.incident import Incident, IncidentState
-from monitor.store.sql import at_least, chunks, severity_rank
-from monitor.store.tables import findings, incidents, operator_events
+from monitor.store.sql import at_least, chunks, of_certificate_log, severity_rank
+from monitor.store.tables import entries, findings, incidents, operator_events
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from monitor.model.filters import IncidentFilter, Page
-    from monitor.model.finding import Category, Severity
+    from monitor.model.finding import Category, Severity, StoredFinding
     from monitor.store.connect import Tx
 
 _CHUNK = 500
@@ -125,6 +125,32 @@ async def has_event(tx: Tx, incident_id: int, event: str) -> bool:
     """Whether the incident already holds a finding about this signing event."""
     held = sa.select(findings.c.id).where(findings.c.incident_id == incident_id, findings.c.event == event).limit(1)
     return (await tx.execute(held)).first() is not None
+
+
+async def of_event(tx: Tx, event: str, prefix: str) -> Incident | None:
+    """The incident that is not resolved, whose key begins so, and that holds a finding about this signing event."""
+    held = sa.exists().where(findings.c.incident_id == incidents.c.id, findings.c.event == event)
+    mine = (held, incidents.c.key.startswith(prefix, autoescape=True))
+    return await _first(tx, sa.and_(*mine, incidents.c.state != IncidentState.RESOLVED))
+
+
+async def said_of_certificate(tx: Tx, incident_id: int, stored: StoredFinding) -> bool:
+    """Whether the incident holds the same rule's finding about the same signing event, and one of the two is a certificate log's."""
+    if stored.finding.event is None or stored.entry_id is None:
+        return False
+    f, e = findings.c, entries.c
+    same = (
+        f.incident_id == incident_id,
+        f.rule == stored.finding.rule,
+        f.event == stored.finding.event,
+        f.withdrawn_at.is_(None),
+        f.id != stored.id,
+    )
+    own = sa.exists().where(e.id == stored.entry_id, of_certificate_log(e.protocol))
+    other = entries.alias()
+    either = sa.or_(own, of_certificate_log(other.c.protocol))
+    found = sa.select(f.id).join_from(findings, other, other.c.id == f.entry_id).where(*same, either).limit(1)
+    return (await tx.execute(found)).first() is not None
 
 
 async def rules(tx: Tx, incident_id: int) -> Mapping[str, int]:

@@ -21,7 +21,7 @@ from monitor.store.checkpoints import (
     with_status,
 )
 from monitor.store.cursors import advance, cover, coverage, cursor, start_cursor
-from monitor.store.sql import insert
+from monitor.store.sql import insert, of_certificate_log
 from monitor.store.tables import logs
 from monitor.store.troubles import (
     QuarantinedRange,
@@ -67,6 +67,7 @@ __all__ = [
     "list_quarantined",
     "newest",
     "next_size",
+    "of_certificates",
     "quarantine",
     "quarantined_data",
     "set_status",
@@ -100,3 +101,8 @@ async def every(tx: Tx) -> list[FollowedLog]:
     return [
         FollowedLog(row.origin, row.protocol, row.url, row.mode, row.state, row.tree_id, row.offset) for row in rows
     ]
+
+
+async def of_certificates(tx: Tx) -> frozenset[str]:
+    """Return the origins of the certificate logs: what stands in them is a certificate, and no signature."""
+    return frozenset((await tx.execute(sa.select(logs.c.origin).where(of_certificate_log(logs.c.protocol)))).scalars())

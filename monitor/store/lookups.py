@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from monitor.model.log import Protocol
 from monitor.model.lookup import Lookup, LookupState
-from monitor.store.sql import insert
+from monitor.store.sql import insert, of_certificate_log
 from monitor.store.tables import certificates, entries, lookups, signers
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from monitor.store.connect import Tx
 
-_CERTIFICATE_LOGS = [protocol for protocol in Protocol if protocol.certificates]
 _UNSETTLED = (LookupState.OPEN, LookupState.UNLOGGED, LookupState.EXCUSED)
 
 
@@ -54,7 +52,7 @@ async def settle_found(tx: Tx, now: datetime) -> list[Lookup]:
         .join(entries, entries.c.id == signers.c.entry_id)
         .where(
             certificates.c.issuance == c.issuance,
-            entries.c.protocol.not_in(_CERTIFICATE_LOGS),
+            ~of_certificate_log(entries.c.protocol),
             entries.c.disproven.is_(False),
             sa.or_(signers.c.verifies.is_(None), signers.c.verifies.is_(True)),
         )
@@ -79,14 +77,16 @@ async def read_whole(tx: Tx, issuances: Iterable[str], now: datetime) -> None:
     await tx.execute(sa.update(lookups).where(*mine).values(read_at=now))
 
 
-async def close(tx: Tx, issuance: str, state: LookupState, now: datetime) -> bool:
-    """Settle an open lookup; False when it was settled meanwhile."""
+async def close(
+    tx: Tx, issuance: str, state: LookupState, now: datetime, *, before: LookupState = LookupState.OPEN
+) -> bool:
+    """Settle a lookup that is in the state `before`; False when it was settled meanwhile."""
     c = lookups.c
-    mine = (c.issuance == issuance, c.state == LookupState.OPEN)
+    mine = (c.issuance == issuance, c.state == before)
     return (await tx.execute(sa.update(lookups).where(*mine).values(state=state, closed_at=now))).rowcount == 1
 
 
 async def counts(tx: Tx) -> dict[LookupState, int]:
     """Return how many lookups are in each state."""
-    statement = sa.select(lookups.c.state, sa.func.count()).group_by(lookups.c.state)
-    return dict((await tx.execute(statement)).tuples().all())
+    statement = sa.select(lookups.c.state, sa.func.count().label("n")).group_by(lookups.c.state)
+    return {row.state: row.n for row in await tx.execute(statement)}

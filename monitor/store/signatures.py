@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from monitor.model.entry import Claim, Trust
 from monitor.model.release import ATTESTED, Attempt, DigestStatus
-from monitor.store.sql import chunks
+from monitor.store.sql import chunks, of_certificate_log
 from monitor.store.tables import certificates, entries, expected_hashes, findings, matches, signers
 
 if TYPE_CHECKING:
@@ -48,9 +48,17 @@ class SignatureRow:
 
 
 async def every(tx: Tx) -> list[SignatureRow]:
-    """Return every trusted entry whose name ends at a version tag, in the order in which they were stored."""
+    """Return every trusted entry whose name ends at a version tag, in the order in which they were stored.
+
+    A certificate in a certificate log is none: nothing is signed with it yet.
+    """
     e = entries.c
-    mine = (e.trust == Trust.TRUSTED, e.ref.like(_REFS), e.disproven.is_(False))
+    mine = (
+        e.trust == Trust.TRUSTED,
+        e.ref.like(_REFS),
+        e.disproven.is_(False),
+        ~of_certificate_log(e.protocol),
+    )
     chosen = sa.select(e.id).where(*mine)
     columns = (e.id, e.log, e.index, e.identity, e.ref, e.run, e.attempt, e.commit, e.event, e.digest, e.digest_status)
     statement = sa.select(*columns, e.first_seen, e.signed_at, e.history).where(*mine).order_by(e.id)

@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from monitor.errors import SettingsError
 from monitor.model.finding import Severity
+from monitor.model.log import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
+_CERTIFICATE_LOGS = [protocol for protocol in Protocol if protocol.certificates]
 
 
 def insert(tx: Tx, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
@@ -31,6 +33,11 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk
+
+
+def of_certificate_log(protocol: sa.ColumnElement[Protocol]) -> sa.ColumnElement[bool]:
+    """Keep what stands in certificate logs: certificates, not signatures."""
+    return protocol.in_(_CERTIFICATE_LOGS)
 
 
 def severity_rank(column: sa.ColumnElement[Severity]) -> sa.ColumnElement[int]:

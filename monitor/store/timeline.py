@@ -13,12 +13,16 @@ import sqlalchemy as sa
 
 from monitor.model.incident import DeliveryState
 from monitor.store import tables as t
+from monitor.store.sql import of_certificate_log
 from monitor.store.types import Foreign
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from monitor.store.connect import Tx
+
+_ISSUED = "issued"
+"""In place of a digest: what stands in a certificate log has signed nothing."""
 
 
 class TimelineKind(StrEnum):
@@ -112,7 +116,13 @@ def _parts() -> dict[TimelineKind, sa.Select[Any]]:
     return {
         TimelineKind.CHECKPOINT: _part(TimelineKind.CHECKPOINT, c.first_seen, c.id, c.log, c.size, None, c.status),
         TimelineKind.SIGNATURE: _part(
-            TimelineKind.SIGNATURE, e.at, e.id, e.log, e.index, sa.func.coalesce(e.identity, e.key_id), e.digest
+            TimelineKind.SIGNATURE,
+            e.at,
+            e.id,
+            e.log,
+            e.index,
+            sa.func.coalesce(e.identity, e.key_id),
+            sa.case((of_certificate_log(e.protocol), _ISSUED), else_=e.digest),
         ),
         TimelineKind.FINDING: _part(
             TimelineKind.FINDING, f.found_at, f.id, f.rule, f.incident_id, f.summary, f.severity
@@ -160,6 +170,9 @@ def _row(row: sa.RowMapping) -> TimelineRow:
     if kind is TimelineKind.CHECKPOINT:
         text = f"{who} signed a tree of {number} leaves ({detail})"
         ids += [("log", who), ("size", str(number))]
+    elif kind is TimelineKind.SIGNATURE and detail == _ISSUED:
+        text = f"a certificate was issued for {what or 'nobody'}"
+        ids += [("log", who), ("index", str(number))]
     elif kind is TimelineKind.SIGNATURE:
         text = f"{what or 'an entry without a signer'} signed {detail or 'no digest'}"
         ids += [("log", who), ("index", str(number))]

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.alerts import wording
+from monitor.alerts import parts, wording
 from monitor.alerts.message import Link, Paragraph, Step
 from monitor.alerts.options import AlertOptions
 from monitor.alerts.parts import duration
@@ -21,6 +21,8 @@ from tests.unit.alerts.examples import COMMIT, NOW, RUN, V1, V2, incident, of_lo
 
 if TYPE_CHECKING:
     from monitor.alerts.message import Message
+    from monitor.alerts.wording import Telling
+    from monitor.model.finding import Finding
 
 OPTIONS = AlertOptions(security_contact="security@example.test", links={"Runbook": "https://example.test/runbook"})
 BRANCH = signed("branch-ref", summary="publish-images.yml signed from the branch 'main'.")
@@ -174,6 +176,57 @@ def test_several_signatures_are_counted_and_each_has_its_place() -> None:
     message = compose(telling(*(signed(number=n) for n in range(3))), OPTIONS)
     assert "These are 3 signatures." in words(message)
     assert all(f"{V2}, index {n}" in words(message) for n in range(3))
+
+
+CT = "ct.example/2026"
+ISSUED = signed("branch-ref", log=CT, digest=None, accepted=Accepted.IF_TIMESTAMPED)
+
+
+def of_certificates(*findings: Finding, **changes: Any) -> Telling:  # noqa: ANN401 - any field
+    return telling(*findings, certificate_logs=frozenset({CT}), **changes)
+
+
+def test_a_certificate_alone_is_called_one_and_what_it_signed_is_said_to_be_looked_for() -> None:
+    message = compose(of_certificates(ISSUED), OPTIONS)
+    said = words(message)
+    assert parts.SOUGHT in said
+    assert parts.ANSWERS_BEFORE[Accepted.IF_TIMESTAMPED] in said
+    assert "not known before" in said
+    assert f"certificate log: {CT}, index 1" in said.replace("*", "")
+    assert "issued: 2026-11-23T02:59:18Z" in said.replace("*", "")
+    steps = next(section for section in message.sections if section.heading == "First steps")
+    assert steps.items[0] == Step(parts.LOOK)
+
+
+def test_with_its_signature_it_is_told_as_that_and_both_places_are_named() -> None:
+    both = signed("branch-ref", accepted=Accepted.YES)
+    said = words(compose(of_certificates(ISSUED, both), OPTIONS)).replace("*", "")
+    assert parts.SOUGHT not in said
+    assert parts.LOOK not in said
+    assert "YES. " in said
+    assert f"certificate log: {CT}, index 1" in said
+    assert f"log: {V2}, index 1" in said
+    assert f"logged hash: {both.digest}" in said
+    assert "signed: 2026" in said
+
+
+def test_of_a_certificate_that_is_refused_no_reach_is_asked() -> None:
+    said = words(compose(of_certificates(replace(ISSUED, accepted=Accepted.NO)), OPTIONS))
+    assert parts.ANSWERS_BEFORE[Accepted.NO] in said
+    assert "Can customers reach it?" not in said
+
+
+def test_one_that_signed_nothing_public_is_no_longer_looked_for() -> None:
+    found = signed("unlogged-certificate", log=CT, digest=None, accepted=None)
+    said = words(compose(of_certificates(found), OPTIONS))
+    assert parts.SOUGHT not in said
+    assert parts.LOOK not in said
+
+
+def test_a_new_certificate_in_the_thread_is_called_one() -> None:
+    reply = compose(of_certificates(ISSUED, kind=DeliveryKind.SIGNATURE), OPTIONS)
+    assert reply.title.startswith("New certificate in #12")
+    assert compose(telling(BRANCH, kind=DeliveryKind.SIGNATURE), OPTIONS).title.startswith("New signature in #12")
 
 
 @pytest.mark.parametrize("rule", RULES)
