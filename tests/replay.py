@@ -1,13 +1,15 @@
 """Serves the recording in tests/fixtures/recording on loopback: a Rekor v2 log at any recorded size, a Rekor v1 server, a registry.
 
 v2 serves the recorded files and hides what a log of its present size would not have; `size` and `tree` may be moved while
-it is watched. v1 answers any index or page from the recorded entries and computes consistency proofs. The registry answers
-what was recorded, and what a test changed. All keep the paths they were asked for, and let a test step in before the answer.
+it is watched. v1 answers any index, page, id or search from the recorded entries and computes consistency proofs. The
+registry answers what was recorded, and what a test changed. All keep the paths they were asked for, and let a test step in
+before the answer.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 import pybase64
 from aiohttp import web
 
+from monitor.testbed.v1_index import index_keys, query_keys
 from monitor.tlog.merkle import leaf_hash, tree_root
 from monitor.tlog.proofs import consistency_proof
 from monitor.tlog.tiles import TILE_WIDTH, split_bundle
@@ -130,13 +133,18 @@ class RecordedShard:
 
 
 class ReplayV1(LoopbackServer):
-    """The recorded Rekor v1 server. `info` is its shard list and `entries` its entries by global index: both may be changed."""
+    """The recorded Rekor v1 server. `info` is its shard list and `entries` its entries by global index: both may be changed.
+
+    With `index` off it knows no search, as a server older than that or without it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.entries: dict[int, dict[str, dict[str, object]]] = {}
         self.info: dict[str, object] = {}
         self.pages: list[list[int]] = []
+        self.index = True
+        self._insertion_keys: dict[str, list[str]] = {}
         for line in (RECORDING / "v1.jsonl").read_text().splitlines():
             row = json.loads(line)
             if row["path"] == "/api/v1/log":
@@ -145,12 +153,18 @@ class ReplayV1(LoopbackServer):
                 for item in json.loads(row["response"]):
                     for uuid, record in item.items():
                         self.entries[record["logIndex"]] = {uuid: record}
+            elif row["path"] == "/api/v1/index/retrieve" and row["status"] == web.HTTPOk.status_code:
+                # Digests inside an attestation are indexed when it is logged and are in no entry: only the replies show them.
+                for key in query_keys(row["request"]):
+                    self._insertion_keys[key] = json.loads(row["response"])
         self.shards = tuple(self._shards())
         routes = self._app.router
         routes.add_get("/api/v1/log", self._info)
         routes.add_get("/api/v1/log/proof", self._proof)
         routes.add_get("/api/v1/log/entries", self._one)
+        routes.add_get("/api/v1/log/entries/{uuid}", self._named)
         routes.add_post("/api/v1/log/entries/retrieve", self._page)
+        routes.add_post("/api/v1/index/retrieve", self._search)
 
     def _shards(self) -> list[RecordedShard]:
         shards, offset = [], 0
@@ -193,6 +207,27 @@ class ReplayV1(LoopbackServer):
         if len(indexes) > _PAGE:
             return _refused(422, "logIndexes in body should have at most 10 items")
         return web.json_response([self.entries[index] for index in indexes if index in self.entries])
+
+    async def _named(self, request: web.Request) -> web.Response:
+        uuid = request.match_info["uuid"].lower()
+        if not re.fullmatch("[0-9a-f]{64}|[0-9a-f]{80}", uuid):
+            return _refused(422, "entryUUID in path should match '^([0-9a-fA-F]{64}|[0-9a-fA-F]{80})$'")
+        found = next((entry for entry in self.entries.values() if next(iter(entry)).endswith(uuid)), None)
+        return web.Response(status=404) if found is None else web.json_response(found)
+
+    async def _search(self, request: web.Request) -> web.Response:
+        if not self.index:
+            return _refused(404, f"path {request.path} was not found")
+        query = await request.json()
+        try:
+            wanted = set(query_keys(query))
+        except KeyError:
+            return _refused(422, "hash in body should match a digest")
+        recorded = {uuid for key in wanted for uuid in self._insertion_keys.get(key, ())}
+        by_uuid = {next(iter(entry)): index for index, entry in self.entries.items()}
+        return web.json_response(
+            [uuid for uuid, index in by_uuid.items() if uuid in recorded or wanted & index_keys(self.body(index))]
+        )
 
     async def _one(self, request: web.Request) -> web.Response:
         index = int(request.query["logIndex"])

@@ -5,7 +5,6 @@ It issues whatever identity it is asked for, true or false: that is its use. Not
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -23,11 +22,14 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
+from monitor.testbed.ct_entry import Submission, certificate_timestamp, sized16
 from monitor.testbed.der import octets, tagged
 from monitor.testbed.keys import spki_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from monitor.testbed.ct import CtLog
 
 GITHUB_ISSUER: Final = "https://token.actions.githubusercontent.com"
 FULCIO_ARC: Final = "1.3.6.1.4.1.57264.1."
@@ -117,6 +119,8 @@ class CertificateAuthority:
         self.start = self._now().replace(microsecond=0) - timedelta(days=365)
         self._intermediate_key = generate_private_key(SECP384R1())
         self.ct_key = generate_private_key(SECP256R1())
+        self.ct: CtLog | None = None
+        """The certificate log into which certificates go, once one is attached; its key is `ct_key`."""
         root_key = generate_private_key(SECP384R1())
         root_name, intermediate_name = _ca_name(name), _ca_name(f"{name}-intermediate")
         self.root = self._authority(root_name, root_name, root_key, root_key, below=1)
@@ -143,11 +147,15 @@ class CertificateAuthority:
         self_signed_with: EllipticCurvePrivateKey | None = None,
         code_signing: bool = True,
         minutes: int = 10,
+        logged: bool = True,
     ) -> x509.Certificate:
         """Return a leaf certificate for `claims`, valid from `when` (by default now) for `minutes`.
 
         Without `sct` it has none; `sct_signed_with` forges one under the log's id. `self_signed_with` keeps the
         intermediate's common name as issuer but signs with that key: what anyone can log.
+
+        With a certificate log attached the precertificate is logged first and the SCT is the log's. Not logged is what has
+        no SCT, a forged one or a stranger's signature, and what is not to be `logged`: its SCT is a broken promise.
         """
         start = (when or self._now()).replace(microsecond=0)
         signer = self_signed_with or self._intermediate_key
@@ -174,19 +182,17 @@ class CertificateAuthority:
         certificate = builder.sign(signer, digest)
         if not sct:
             return certificate
-        stamp = self._sct(certificate.tbs_certificate_bytes, start, sct_signed_with or self.ct_key)
-        return builder.add_extension(x509.UnrecognizedExtension(SCT_LIST, stamp), critical=False).sign(signer, digest)
-
-    def _sct(self, precertificate: bytes, when: datetime, key: EllipticCurvePrivateKey) -> bytes:
-        """Return the extension's bytes: one SCT (RFC 6962 §3.3) over the certificate without it, in a list."""
-        issuer_hash = sha256(spki_of(self._intermediate_key)).digest()
-        milliseconds = struct.pack(">Q", int(when.timestamp() * 1000) + SCT_DELAY_MS)
-        precert_entry = (
-            b"\x00\x01" + issuer_hash + len(precertificate).to_bytes(3, "big") + precertificate + b"\x00\x00"
-        )
-        signature = key.sign(b"\x00\x00" + milliseconds + precert_entry, ECDSA(SHA256()))
-        sct = b"\x00" + self.ct_log_id + milliseconds + b"\x00\x00" + b"\x04\x03" + _sized(signature)
-        return octets(_sized(_sized(sct)))
+        stamp = int(start.timestamp() * 1000) + SCT_DELAY_MS
+        strange = sct_signed_with is not None or self_signed_with is not None
+        precertificate = builder.add_extension(x509.PrecertPoison(), critical=True).sign(signer, digest)
+        submission = Submission.of_precertificate(precertificate, certificate.tbs_certificate_bytes, self.chain, stamp)
+        if self.ct is not None and logged and not strange:
+            signed = self.ct.submit(submission)
+        else:
+            key = sct_signed_with or self.ct_key
+            signed = certificate_timestamp(self.ct_log_id, stamp, b"", key.sign(submission.leaf(b""), ECDSA(SHA256())))
+        stamps = octets(sized16(sized16(signed)))
+        return builder.add_extension(x509.UnrecognizedExtension(SCT_LIST, stamps), critical=False).sign(signer, digest)
 
     def _authority(
         self,
@@ -234,8 +240,3 @@ def _key_usage(*, leaf: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
-
-
-def _sized(data: bytes) -> bytes:
-    """TLS encoding of a vector with a two-byte length."""
-    return struct.pack(">H", len(data)) + data

@@ -56,6 +56,8 @@ class RekorV1(LoopbackServer):
         """Begin with one empty shard, the tree `tree_id` or any."""
         super().__init__()
         self.hostname = hostname
+        self.index_off: int | None = None
+        """Set to 501 (a server without the index) or 404 to refuse every search."""
         self.key = LogKey.ecdsa(hostname, key)
         self._now = now or (lambda: datetime.now(UTC))
         self._signing = self.key
@@ -116,7 +118,7 @@ class RekorV1(LoopbackServer):
     def checkpoint(self, shard: Shard | None = None, size: int | None = None) -> bytes:
         """Return a signed note of a shard, by default the active one, at a size, by default the one it shows."""
         shard = shard or self.active
-        if size is None and shard.final_note is not None:
+        if shard.final_note is not None and size in (None, len(shard.tree)):
             return shard.final_note
         size = self.shown_size(shard) if size is None else size
         return self._signing.note(checkpoint_text(self.origin(shard), size, shard.tree.root(size)))
@@ -182,7 +184,7 @@ class RekorV1(LoopbackServer):
         if self._honest is not None:
             honest, self._honest = self._honest, None
             self.active.show(honest, int(self._now().timestamp()))
-        self._signing, self._lies = self.key, _Lies()
+        self._signing, self._lies, self.index_off = self.key, _Lies(), None
 
     # what the routes show
 

@@ -159,9 +159,12 @@ class LoopbackServer:
         """Return the requests so far whose path begins so."""
         return (request for request in self.requests if request.path.startswith(path_prefix))
 
+    def _saw(self, request: web.Request) -> None:
+        self.requests.append(SeenRequest(request.method, request.path_qs, dict(request.headers)))
+
     @web.middleware
     async def _middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self.requests.append(SeenRequest(request.method, request.path_qs, dict(request.headers)))
+        self._saw(request)
         for failure in self._failures:
             if failure.takes(request.path_qs):
                 return await failure.act(request, handler)

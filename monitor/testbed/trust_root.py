@@ -101,7 +101,7 @@ def _ct_log(authority: CertificateAuthority) -> dict[str, object]:
         "validFor": {"start": rfc3339(authority.start)},
     }
     return {
-        "baseUrl": "https://ctfe.trustacks.test",
+        "baseUrl": "https://ctfe.trustacks.test" if authority.ct is None else authority.ct.listed_url,
         "hashAlgorithm": "SHA2_256",
         "publicKey": key,
         "logId": {"keyId": text64(authority.ct_log_id)},

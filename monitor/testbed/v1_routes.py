@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from aiohttp import web
 
@@ -16,10 +16,9 @@ from monitor.testbed.server import json_reply
 from monitor.testbed.v1_index import query_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from monitor.testbed.rekor_v1 import RekorV1
-    from monitor.testbed.shard import Shard
+    from monitor.testbed.keys import LogKey
 
     Answer = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -45,10 +44,62 @@ class _RefusedError(Exception):
         self.handled = code is None and status != NOT_FOUND
 
 
-class V1Routes:
+class ShownTree(Protocol):
+    """What is read of a shard's tree."""
+
+    def root(self, size: int) -> bytes:
+        """Return the root over the first `size` leaves."""
+
+    def consistency(self, first: int, second: int) -> tuple[bytes, ...]:
+        """Return the consistency proof between two sizes."""
+
+
+class ShownShard(Protocol):
+    """What is read of a shard."""
+
+    @property
+    def tree_id(self) -> int:
+        """Trillian's number of it."""
+
+    @property
+    def tree(self) -> ShownTree:
+        """The tree that is shown."""
+
+
+S = TypeVar("S", bound=ShownShard)
+
+
+class ShownLog(Protocol[S]):
+    """What the interface asks a log for: `RekorV1` says what each answer is."""
+
+    index_off: int | None
+    """The status with which searches are refused: 501 by a server without an index, 404 by what stands before one."""
+
+    @property
+    def key(self) -> LogKey: ...  # noqa: D102
+
+    @property
+    def active(self) -> S: ...  # noqa: D102
+
+    def shown_size(self, shard: S, /) -> int: ...  # noqa: D102
+
+    def shown_inactive(self) -> list[S]: ...  # noqa: D102
+
+    def by_tree(self, tree_id: int) -> S | None: ...  # noqa: D102
+
+    def checkpoint(self, shard: S, size: int, /) -> bytes: ...  # noqa: D102
+
+    def by_index(self, index: int, *, singly: bool) -> dict[str, object] | None: ...  # noqa: D102
+
+    def by_uuid(self, uuid: str, *, singly: bool) -> list[dict[str, object]]: ...  # noqa: D102
+
+    def search(self, keys: Sequence[str], *, every: bool) -> list[str]: ...  # noqa: D102
+
+
+class V1Routes(Generic[S]):
     """The interface of one log."""
 
-    def __init__(self, log: RekorV1) -> None:
+    def __init__(self, log: ShownLog[S]) -> None:
         """Show `log`."""
         self._log = log
 
@@ -125,6 +176,10 @@ class V1Routes:
         return json_reply(found, end="\n")
 
     async def _search(self, request: web.Request) -> web.Response:
+        if self._log.index_off == NOT_FOUND:
+            return await self._unknown(request)
+        if self._log.index_off is not None:
+            raise _RefusedError(self._log.index_off, "Search Index API not enabled in this Rekor instance")
         query = await _json_object(request)
         hashed, subject = query.get("hash"), query.get("subject")
         if hashed is not None and not re.search(HASH_PATTERN, str(hashed)):
@@ -138,11 +193,11 @@ class V1Routes:
     async def _unknown(self, request: web.Request) -> web.Response:
         raise _RefusedError(404, f"path {request.path} was not found")
 
-    def _head(self, shard: Shard) -> dict[str, object]:
+    def _head(self, shard: S) -> dict[str, object]:
         size = self._log.shown_size(shard)
         return {
             "rootHash": shard.tree.root(size).hex(),
-            "signedTreeHead": self._log.checkpoint(shard).decode(),
+            "signedTreeHead": self._log.checkpoint(shard, size).decode(),
             "treeID": str(shard.tree_id),
             "treeSize": size,
         }

@@ -1,4 +1,4 @@
-"""The embedded Sigstore as a whole: authorities, a Rekor v1 log, Rekor v2 logs, a TUF repository, a registry, a Slack.
+"""The embedded Sigstore as a whole: authorities, Rekor v1 and v2 logs, a certificate log, a TUF repository, a registry, a Slack.
 
 It signs as cosign 3.1.2 does and remembers what it signed. Nothing leaves the machine, and nothing but
 `write_trusted_root` touches a file.
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from monitor.errors import FormatError
 from monitor.testbed import bodies, bundle
 from monitor.testbed.ca import CertificateAuthority, Claims
+from monitor.testbed.ct import CtLog
 from monitor.testbed.registry import Registry
 from monitor.testbed.rekor_v1 import RekorV1
 from monitor.testbed.rekor_v2 import RekorV2
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from cryptography.x509 import Certificate
+
+    from monitor.testbed.ct import Style
 
 Log = Literal["v1", "v2"]
 Kind = Literal["blob", "image", "legacy", "att"]
@@ -63,10 +66,17 @@ class Signed:
 class World:
     """An embedded Sigstore. Use it as an async context manager."""
 
-    def __init__(self, *, now: Callable[[], datetime] | None = None, slack_rate_limited: bool = True) -> None:
-        """Make every key; nothing listens yet."""
+    def __init__(
+        self,
+        *,
+        now: Callable[[], datetime] | None = None,
+        slack_rate_limited: bool = True,
+        ct_style: Style = "rfc6962",
+    ) -> None:
+        """Make every key; nothing listens yet. `ct_style` is how the certificate log is read."""
         self._now = now or (lambda: datetime.now(UTC))
         self.ca = CertificateAuthority(now=self._now)
+        self.ct = self.ca.ct = CtLog(self.ca.ct_key, style=ct_style, roots=[self.ca.root], now=self._now)
         self.v1 = RekorV1(now=self._now)
         self.v2_logs = [RekorV2(now=self._now)]
         self.tuf = TufRepository(now=self._now)
@@ -82,7 +92,7 @@ class World:
     async def __aenter__(self) -> Self:
         """Start every server and publish the trust root."""
         async with AsyncExitStack() as stack:
-            for server in (self.v1, *self.v2_logs, self.tuf, self.registry, self.slack):
+            for server in (self.ct, self.v1, *self.v2_logs, self.tuf, self.registry, self.slack):
                 await stack.enter_async_context(server)
             self._stack = stack.pop_all()
         self.publish_trust()
@@ -101,8 +111,9 @@ class World:
 
     @property
     def read_urls(self) -> dict[str, str]:
-        """The host that trusted_root.json names for a log → where that log is read."""
-        return {self.v1.hostname: self.v1.url, **{log.origin: log.url for log in self.v2_logs}}
+        """A log's origin → where that log is read: host of a Rekor log, id in hex (static: origin) of the certificate log."""
+        logs = {log.origin: log.url for log in self.v2_logs}
+        return {self.v1.hostname: self.v1.url, **logs, self.ct.origin: self.ct.read_url}
 
     # trust
 
@@ -139,6 +150,10 @@ class World:
         return CertificateAuthority(now=self._now)
 
     # signing
+
+    def issue_only(self, claims: Claims | None = None) -> Certificate:
+        """Issue a certificate that signs nothing: it is in the certificate log and nowhere else."""
+        return self.ca.issue(generate_private_key(SECP256R1()).public_key(), claims or Claims())
 
     def sign(  # noqa: PLR0913  a signature has this many sides
         self,

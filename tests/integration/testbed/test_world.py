@@ -26,7 +26,7 @@ from monitor.testbed import bodies
 from monitor.testbed.ca import Claims
 from monitor.testbed.keys import text64
 from monitor.testbed.rekor_v2 import RekorV2
-from monitor.testbed.world import World
+from monitor.testbed.world import STRANGERS, World
 from monitor.tlog.checkpoint import Checkpoint
 from monitor.tlog.note import NoteKey, verify
 
@@ -144,7 +144,7 @@ async def test_a_rotation_adds_a_log_to_the_trusted_root_and_ends_the_frozen_one
     second = await world.rotate_v2(freeze=True)
     assert world.sign() == 0
     logs = {log["baseUrl"]: log for log in json.loads(world.trusted_root_json())["tlogs"]}
-    assert {f"https://{host}" for host in world.read_urls} == set(logs)
+    assert {f"https://{host}" for host in world.read_urls if host != world.ct.origin} == set(logs)
     assert "end" in logs[f"https://{first.origin}"]["publicKey"]["validFor"]
     assert "end" not in logs[f"https://{second.origin}"]["publicKey"]["validFor"]
     async with httpx.AsyncClient() as client:
@@ -155,6 +155,25 @@ async def test_a_rotation_adds_a_log_to_the_trusted_root_and_ends_the_frozen_one
             spki = b64decode(listed["publicKey"]["rawBytes"])
             verify(head.note, [NoteKey.from_spki(log.origin, spki, key_id)])
     assert world.tuf.version == 2
+
+
+@pytest.mark.parametrize("style", ["rfc6962", "static"])
+async def test_every_certificate_of_the_world_is_in_its_certificate_log_which_is_listed_where_it_is(
+    style: Literal["rfc6962", "static"],
+) -> None:
+    async with World(slack_rate_limited=False, ct_style=style) as world:
+        world.sign()
+        world.noise(10, "v1")
+        certificate = world.issue_only(Claims(ref="refs/tags/v7"))
+        assert world.ct.size == 1 + STRANGERS + 1
+        assert certificate.tbs_precertificate_bytes in world.ct.history.entry(world.ct.size - 1).leaf_input
+        assert world.v2.size == 1, "what was only issued signs nothing"
+        [listed] = json.loads(world.trusted_root_json())["ctlogs"]
+        assert b64decode(listed["logId"]["keyId"]) == world.ct.log_id
+        assert listed["baseUrl"] == world.read_urls[world.ct.origin]
+        path = "checkpoint" if style == "static" else "ct/v1/get-sth"
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(f"{listed['baseUrl']}/{path}")).status_code == 200
 
 
 async def test_sigstore_reads_the_trusted_root(world: World, tmp_path: Path) -> None:
@@ -272,7 +291,7 @@ def b64decode_all(leaf: bytes) -> bytes:
 async def test_the_world_stops_every_server() -> None:
     async with World() as world:
         await world.rotate_v2()
-        servers = [world.v1, *world.v2_logs, world.tuf, world.slack]
+        servers = [world.ct, world.v1, *world.v2_logs, world.tuf, world.slack]
         assert all(server.running for server in servers)
     assert not any(server.running for server in servers)
 
