@@ -15,12 +15,15 @@ from rich.console import Console
 
 from monitor.alerts import acts, handling, incidents, outbox
 from monitor.alerts.sinks.register import open_sinks, routes
+from monitor.ct.rfc6962 import CtLog
+from monitor.ct.static import StaticCtLog
 from monitor.entries.prefilter import Prefilter
 from monitor.errors import MonitorError, TrustRootError
 from monitor.fetch import Client
 from monitor.judge import operational
 from monitor.judge import releases as judging
 from monitor.judge.intake import Bench
+from monitor.model.log import Protocol
 from monitor.model.release import Authority
 from monitor.model.text import parse_rfc3339, rfc3339
 from monitor.rekor.v1 import RekorV1
@@ -108,6 +111,12 @@ class _Opener:
 
     def v2(self, origin: str, url: str) -> Log:
         return RekorV2(origin, url, self._client, in_flight=self._options.v2_in_flight)
+
+    def ct(self, log: FollowedLog, key_id: bytes) -> Log:
+        rate, in_flight = self._options.ct_requests_per_second, self._options.ct_in_flight
+        if log.protocol is Protocol.STATIC_CT:
+            return StaticCtLog(log.origin, log.url, self._client, in_flight=in_flight)
+        return CtLog(log.origin, log.url, key_id, self._client, in_flight=in_flight, requests_per_second=rate)
 
 
 class App:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from monitor.entries import der as asn1
-from monitor.entries import keys
+from monitor.entries import issuance, keys
 from monitor.entries.encoding import pem_blocks
 from monitor.errors import FormatError
 from monitor.model.entry import Certificate, Claim, SanKind
@@ -54,9 +54,18 @@ def read(der: bytes) -> Certificate:
     except (ValueError, TypeError, OverflowError, x509.InvalidVersion) as error:
         raise FormatError(f"not a certificate: {clip(visible(str(error)), 160)}") from None
     anomalies: list[str] = []
-    names, claims = _say(loaded.tbs_certificate_bytes, anomalies)
+    tbs = loaded.tbs_certificate_bytes
+    names, claims = _say(tbs, anomalies)
     return Certificate(
-        der, issuer, serial, not_before, not_after, names, claims, tuple(dict.fromkeys(anomalies))[:_MAX_ANOMALIES]
+        der,
+        issuer,
+        serial,
+        not_before,
+        not_after,
+        names,
+        claims,
+        tuple(dict.fromkeys(anomalies))[:_MAX_ANOMALIES],
+        issuance.of(tbs),
     )
 
 

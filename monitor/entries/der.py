@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 BOOLEAN = 0x01
 INTEGER = 0x02
+BIT_STRING = 0x03
 OCTET_STRING = 0x04
 OBJECT_IDENTIFIER = 0x06
 UTF8_STRING = 0x0C
@@ -61,6 +62,15 @@ def children(content: bytes) -> Iterator[Element]:
     while position < len(content):
         element, position = _at(content, position)
         yield element
+
+
+def encoded(tag: int, content: bytes) -> bytes:
+    """One element of a single-octet tag, its length in the only form that DER allows."""
+    size = len(content)
+    if size < _LONG_FORM:
+        return bytes((tag, size)) + content
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, _LONG_FORM | len(octets))) + octets + content
 
 
 @lru_cache(maxsize=1024)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pybase64
 
-from monitor.entries import decode, kinds, patterns, scanner
+from monitor.entries import decode, kinds, merkleleaf, patterns, scanner
 from monitor.entries.encoding import WHITESPACE
 from monitor.entries.keys import core
 from monitor.errors import FormatError
@@ -108,8 +108,13 @@ def _leaf_at(starts: Sequence[int], position: int) -> int:
 
 
 def _uncommon(block: Block, protocol: Protocol) -> list[int]:
-    """The leaves that do not begin as canonical JSON of a kind we read, or hold a backslash (which could hide anything)."""
+    """The leaves that do not begin as canonical JSON of a kind we read, or hold a backslash (which could hide anything).
+
+    Of a certificate log those that are not cut as its leaves are: a certificate's names stand in DER as they are.
+    """
     data, starts, ends = block.data, block.starts, block.ends
+    if protocol.certificates:
+        return merkleleaf.uncommon(data, starts, ends)
     prefixes = _PREFIXES[protocol]
     common = list(map(data.startswith, repeat(prefixes), starts, ends))
     if b"\\" not in data and all(common):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from monitor.entries.prefilter import Prefilter
     from monitor.judge.intake import Bench
-    from monitor.model.entry import Signer, TrustVerdict
+    from monitor.model.entry import LogStamp, Signer, TrustVerdict
     from monitor.model.log import Leaf
 
 
@@ -32,19 +32,25 @@ class Reading:
 def read(leaf: Leaf, bench: Bench, prefilter: Prefilter, first_seen: datetime) -> Reading:
     """Decode `leaf` and check its signers against the trust root. Never raises on foreign bytes: what cannot be read is quarantined."""
     try:
-        decoded = decode.decode(leaf.data, leaf.protocol)
+        decoded = decode.decode(leaf.data, leaf.protocol, leaf.extra)
     except FormatError as error:
         ours = prefilter.matches_text(leaf.data)
         lost = QuarantinedLeaf(leaf.log, leaf.index, leaf.hash, str(error), leaf.data, ours)
         return Reading(leaf, None, lost)
-    signers = tuple(JudgedSigner(signer, _verdict(signer, leaf, bench, first_seen)) for signer in decoded.signers)
+    signers = tuple(
+        JudgedSigner(signer, _verdict(signer, decoded.stamp, leaf, bench, first_seen)) for signer in decoded.signers
+    )
     entry = LogEntry(leaf.log, leaf.index, leaf.hash, leaf.data, decoded, signers, leaf.promise, first_seen, leaf.extra)
     return Reading(leaf, entry, None)
 
 
-def _verdict(signer: Signer, leaf: Leaf, bench: Bench, first_seen: datetime) -> TrustVerdict | None:
+def _verdict(
+    signer: Signer, stamp: LogStamp | None, leaf: Leaf, bench: Bench, first_seen: datetime
+) -> TrustVerdict | None:
     if signer.certificate is None:
         return None
+    if stamp is not None:
+        return check.check_logged(signer.certificate, bench.root, stamp)
     verdict = check.check(
         signer.certificate, bench.root, promise=leaf.promise, data=leaf.data, signer_verifies=signer.verifies
     )

@@ -215,6 +215,16 @@ class LoggedDigest:
 
 
 @dataclass(frozen=True, slots=True)
+class LogStamp:
+    """What a certificate log's leaf says besides the certificate (RFC 6962 §3.4): proven with it, and said by the log alone."""
+
+    timestamp: datetime
+    """When the log took it in; a certificate can be sent to a log again, by anyone, at any time later."""
+    issuer_key_hash: bytes | None
+    """SHA-256 of the key that the log saw a precertificate signed with; None for a certificate, which holds that signature."""
+
+
+@dataclass(frozen=True, slots=True)
 class DecodedEntry:
     """What the bytes of one leaf say, before anybody's trust in it."""
 
@@ -225,6 +235,8 @@ class DecodedEntry:
     digest: LoggedDigest | None
     other_certificates: tuple[Certificate, ...] = ()
     """Certificates beside the signers' own: kept and shown, never judged."""
+    stamp: LogStamp | None = None
+    """Of a certificate log. Its one signer is whoever the certificate was issued to, and has signed nothing that we know of."""
 
 
 class Trust(StrEnum):
@@ -304,12 +316,19 @@ class LogEntry:
         return self.promise.global_index if self.promise else None
 
     @property
+    def logged_at(self) -> datetime | None:
+        """When the log says that it took the entry in: v1's integrated time, a certificate log's timestamp."""
+        if self.promise is not None:
+            return self.promise.integrated_time
+        return self.decoded.stamp.timestamp if self.decoded.stamp else None
+
+    @property
     def signed_at(self) -> datetime | None:
-        """The first signer's issuance, else v1's integrated time: the nearest thing to a signing time."""
+        """The first signer's issuance, else when it was logged: the nearest thing to a signing time."""
         for signer in self.signers:
             if signer.verdict and signer.verdict.issued_at:
                 return signer.verdict.issued_at
-        return self.promise.integrated_time if self.promise else None
+        return self.logged_at
 
     def event(self, signer: Signer) -> str:
         """The signing event of one signer: one (certificate or bare key, digest), in however many logs; 32 hex digits.
@@ -318,5 +337,12 @@ class LogEntry:
         """
         if self.joined:
             return self.joined
+        if self.decoded.protocol.certificates and signer.certificate and signer.certificate.issuance:
+            return unsigned_event(signer.certificate.issuance)
         digest = str(self.decoded.digest) if self.decoded.digest else self.leaf_hash.hex()
         return hashlib.sha256(f"{signer.name} {digest}".encode()).hexdigest()[:32]
+
+
+def unsigned_event(issuance: str) -> str:
+    """The event of an issuance of which no signature is known yet, the same in every certificate log."""
+    return hashlib.sha256(f"certificate {issuance}".encode()).hexdigest()[:32]

@@ -54,7 +54,10 @@ class Accepted(StrEnum):
     YES = "yes"
     NO = "no"
     IF_TIMESTAMPED = "if timestamped"
-    """Rekor v2 has no time of its own: yes, with a timestamp within the certificate's ten minutes."""
+    """Rekor v2 has no time of its own: yes, with a timestamp within the certificate's ten minutes.
+
+    So it is of a certificate of which no signature is known: yes, of one that was made in time.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from monitor.fetch import Client, Response
-    from monitor.rekor.pace import Pace
+    from monitor.reading.pace import Pace
 
 INFO_LIMIT: Final = 1 << 20
 PROOF_LIMIT: Final = 1 << 16

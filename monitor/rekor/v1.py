@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 from monitor.errors import FetchError, FormatError, NotFoundError
 from monitor.model.log import FollowedLog, LogState, Mode, Protocol
+from monitor.reading.ordered import in_order
+from monitor.reading.pace import Pace
 from monitor.rekor import replies
-from monitor.rekor.ordered import in_order
-from monitor.rekor.pace import Pace
 from monitor.rekor.pages import PAGE, Pages
 from monitor.rekor.query import PROOF_LIMIT, Query
 from monitor.rekor.search import Index

@@ -8,36 +8,32 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from monitor.errors import FormatError, NotFoundError, OversizeError
-from monitor.model.log import Block, Gap, InclusionProof
-from monitor.rekor.ordered import in_order
-from monitor.rekor.tiles import TileServer
-from monitor.tlog.proofs import (
-    consistency_nodes,
-    consistency_proof,
-    inclusion_nodes,
-    inclusion_proof,
-)
+from monitor.model.log import Block, Gap
+from monitor.reading.ordered import in_order
+from monitor.reading.tiles import LeafTiles, TileProofs, TileServer
 from monitor.tlog.tiles import (
     TILE_HEIGHT,
     TILE_WIDTH,
     TileCoordinates,
-    node_from_tile,
+    bundle_path,
     recover_bundle,
     split_bundle,
-    tile_of,
     tile_width,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator
 
     from monitor.fetch import Client
-    from monitor.tlog.proofs import Node, NodeHashes
+    from monitor.model.log import InclusionProof
 
-_PREFIX = 2
+BUNDLE_LIMIT: Final = 17 << 20
+"""Above 256 leaves of 65,535 bytes with their prefixes."""
+_API: Final = "/api/v2"
+_PREFIX: Final = 2
 
 
 class RekorV2:
@@ -46,7 +42,10 @@ class RekorV2:
     def __init__(self, origin: str, url: str, client: Client, *, in_flight: int = 8) -> None:
         """Ask nothing yet."""
         self._origin = origin
-        self._server = TileServer(url, client)
+        trimmed = url.rstrip("/")
+        bases = (trimmed,) if trimmed.endswith(_API) else (trimmed + _API, trimmed)
+        self._server = TileServer(bases, client, LeafTiles(bundle_path, BUNDLE_LIMIT))
+        self._proofs = TileProofs(self._server, in_flight)
         self._in_flight = in_flight
 
     @property
@@ -64,16 +63,14 @@ class RekorV2:
         `fresh` reads them past all caches, ours included. FetchError; FormatError for tiles of a wrong length;
         ProofError unless 0 <= first <= second.
         """
-        node = await self._nodes(consistency_nodes(first, second), second, fresh=fresh)
-        return consistency_proof(first, second, node)
+        return await self._proofs.consistency(first, second, fresh=fresh)
 
     async def inclusion_proof(self, index: int, size: int, *, fresh: bool = False) -> InclusionProof:
         """Make an unverified proof of leaf `index` from the tiles of the tree of `size` leaves, its leaf hash too.
 
         FetchError; FormatError for tiles of a wrong length; ProofError when that tree has no such leaf.
         """
-        node = await self._nodes(((0, index), *inclusion_nodes(index, size)), size, fresh=fresh)
-        return InclusionProof(node(0, index), index, size, inclusion_proof(index, size, node))
+        return await self._proofs.inclusion(index, size, fresh=fresh)
 
     async def blocks(
         self, start: int, end: int, size: int, *, fresh: bool = False
@@ -113,7 +110,7 @@ class RekorV2:
         return _block(begin, data, starts[begin - base : stop - base], ends[begin - base : stop - base])
 
     async def _leaves(self, number: int, width: int, *, fresh: bool) -> tuple[bytes, list[int], list[int]]:
-        data, held = await self._server.bundle(number, width, fresh=fresh)
+        data, held = await self._server.leaves(number, width, fresh=fresh)
         try:
             return data, *split_bundle(data, held)
         except FormatError as error:
@@ -122,17 +119,6 @@ class RekorV2:
             except (NotFoundError, OversizeError, FormatError):
                 raise error from None
             return data, *recover_bundle(data, hashes)
-
-    async def _nodes(self, nodes: Iterable[Node], size: int, *, fresh: bool) -> NodeHashes:
-        """Fetch the tiles that hold these nodes; the function returned gives the nodes' hashes."""
-        tiles = {node: tile_of(node, size) for node in nodes}
-        wanted = list(dict.fromkeys(tiles.values()))
-        async with aclosing(in_order(wanted, partial(self._tile, fresh=fresh), lambda: self._in_flight)) as tiles_read:
-            read = {tile: hashes async for tile, hashes in tiles_read}
-        return lambda level, index: node_from_tile((level, index), read[tiles[level, index]])
-
-    async def _tile(self, tile: TileCoordinates, *, fresh: bool) -> tuple[TileCoordinates, Sequence[bytes]]:
-        return tile, await self._server.hashes(tile, fresh=fresh)
 
 
 def _block(start: int, data: bytes, starts: list[int], ends: list[int]) -> Block:

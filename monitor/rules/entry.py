@@ -114,24 +114,25 @@ def _in_scope(case: _Case, signer: JudgedSigner, about: Subject) -> tuple[tuple[
         return (), DigestStatus.NOT_CHECKED
     hits = identity.judge(about, case.policy)
     ruling = digest.Ruling(DigestStatus.NOT_CHECKED)
-    if about.ours:
+    if about.ours and not case.entry.decoded.protocol.certificates:  # a certificate log knows no digest
         ruling = digest.judge(case.entry, about, case.expectations, case.policy, case.now)
     if verdict.trust is Trust.TRUSTED:
         return (*hits, *ruling.hits), ruling.status
-    return (_untrusted(signer, about, (*hits, *ruling.hits)),), DigestStatus.NOT_CHECKED
+    return (_untrusted(case, signer, about, (*hits, *ruling.hits)),), DigestStatus.NOT_CHECKED
 
 
-def _untrusted(signer: JudgedSigner, about: Subject, silent: tuple[Hit, ...]) -> Hit:
+def _untrusted(case: _Case, signer: JudgedSigner, about: Subject, silent: tuple[Hit, ...]) -> Hit:
     """`untrusted-certificate`, which stands alone: what the other rules would have said is among its facts."""
     verdict = signer.verdict
     failed = "; ".join(_STEPS[step] for step in verdict.failed) if verdict else ""
     others = ", ".join(dict.fromkeys(hit.rule for hit in silent)) or "none"
     broken = verdict is not None and verdict.trust is Trust.BROKEN
-    summary = (
-        "The certificate authority made a certificate in our name that fails another check: no outsider can make one."
-        if broken
-        else "Somebody logged a home-made certificate in our name; customers' check refuses it."
-    )
+    if broken:
+        summary = "The certificate authority made a certificate in our name that fails another check: no outsider can make one."
+    elif case.entry.decoded.protocol.certificates:
+        summary = "An authority that customers do not trust made a certificate in our name; their check refuses it."
+    else:
+        summary = "Somebody logged a home-made certificate in our name; customers' check refuses it."
     facts = (
         fact("identity", about.identity),
         fact("failed", failed or "chain", "every check of a certificate passes"),
@@ -173,6 +174,6 @@ def _finding(
         ref=about.ref if about else None,
         workflow=about.name.file if about and vouched and about.name else None,
         trusted=signer.trusted,
-        signed_at=issued or (entry.promise.integrated_time if entry.promise else None),
+        signed_at=issued or entry.logged_at,
         history=case.history,
     )

@@ -44,6 +44,7 @@ def matches(policy: Policy, certificate: Certificate, artifacts: Iterable[str] =
 def answer(signer: JudgedSigner, protocol: Protocol, artifacts: Iterable[str], policy: Policy) -> Answer:
     """Return what the published command says of one signature over something that is `artifacts` (empty: nobody's).
 
+    Of a certificate in a certificate log: of any signature made with it within its ten minutes.
     Where two readings of a certificate differ (several names, two issuer claims), a yes by either is a yes: it is the worse
     answer for us.
     """
@@ -54,7 +55,7 @@ def answer(signer: JudgedSigner, protocol: Protocol, artifacts: Iterable[str], p
     refusal = _refusal(signer.certificate, signer.verdict, artifacts, policy)
     if refusal:
         return Answer(Accepted.NO, refusal)
-    return Answer(Accepted.IF_TIMESTAMPED if protocol is Protocol.REKOR_V2 else Accepted.YES)
+    return Answer(Accepted.YES if protocol is Protocol.REKOR_V1 else Accepted.IF_TIMESTAMPED)
 
 
 def _refusal(certificate: Certificate, verdict: TrustVerdict, artifacts: Iterable[str], policy: Policy) -> str:

@@ -28,8 +28,18 @@ from monitor.testbed.keys import spki_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from typing import Protocol
 
-    from monitor.testbed.ct import CtLog
+    class CertificateLog(Protocol):
+        """A certificate log that takes what is issued; its key is the authority's `ct_key`."""
+
+        @property
+        def listed_url(self) -> str:
+            """The URL by which a trusted root names it."""
+
+        def submit(self, submission: Submission) -> bytes:
+            """Log a certificate; its signed certificate timestamp (RFC 6962 §3.2)."""
+
 
 GITHUB_ISSUER: Final = "https://token.actions.githubusercontent.com"
 FULCIO_ARC: Final = "1.3.6.1.4.1.57264.1."
@@ -119,7 +129,7 @@ class CertificateAuthority:
         self.start = self._now().replace(microsecond=0) - timedelta(days=365)
         self._intermediate_key = generate_private_key(SECP384R1())
         self.ct_key = generate_private_key(SECP256R1())
-        self.ct: CtLog | None = None
+        self.ct: CertificateLog | None = None
         """The certificate log into which certificates go, once one is attached; its key is `ct_key`."""
         root_key = generate_private_key(SECP384R1())
         root_name, intermediate_name = _ca_name(name), _ca_name(f"{name}-intermediate")

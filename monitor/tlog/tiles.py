@@ -51,10 +51,15 @@ def bundle_path(index: int, width: int = TILE_WIDTH) -> str:
     return f"tile/entries/{_number(index, width)}"
 
 
+def data_path(index: int, width: int = TILE_WIDTH) -> str:
+    """Path of a data tile of C2SP static-ct-api, `tile/data/x001/x234/067.p/12`. Raises FormatError for one that cannot be."""
+    return f"tile/data/{_number(index, width)}"
+
+
 def tile_width(level: int, index: int, size: int) -> int:
     """How many hashes tile (level, index) has in the tree of `size` leaves: 256 full, 0 when it does not exist.
 
-    At level 0 it is the width of entry bundle `index` too.
+    At level 0 it is the width of entry bundle or data tile `index` too.
     """
     if level < 0 or index < 0:
         return 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from monitor.trust.outcome import REFUSALS
 
@@ -50,6 +52,12 @@ class Path:
         """The certificate that issued."""
         return self.certificates[0]
 
+    @property
+    def key_hash(self) -> bytes:
+        """SHA-256 of the issuer's SubjectPublicKeyInfo: how a certificate log names it (RFC 6962 §3.2)."""
+        spki = self.issuer.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return hashlib.sha256(spki).digest()
+
     def outside(self, moment: datetime) -> str:
         """What of the path was not valid at `moment`; an empty string when all of it was."""
         if not self.authority.window.holds(moment):
@@ -67,6 +75,16 @@ def paths(certificate: x509.Certificate, authorities: Iterable[Authority]) -> It
         for i, issuer in enumerate(chain):
             if _issued(certificate, issuer):
                 yield Path(authority, chain[i:])
+
+
+def of_key(key_hash: bytes, authorities: Iterable[Authority]) -> Iterator[Path]:
+    """Every path whose issuer has this `Path.key_hash`, whatever it issued: for what a log says that such a key has signed."""
+    for authority in authorities:
+        chain = tuple(_loaded(der) for der in authority.certificates)
+        for i in range(len(chain)):
+            path = Path(authority, chain[i:])
+            if path.key_hash == key_hash:
+                yield path
 
 
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

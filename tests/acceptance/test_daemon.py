@@ -14,6 +14,7 @@ import pytest
 
 from monitor.testbed.ca import Claims
 from monitor.testbed.world import World
+from tests.opener import logs_toml
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -49,12 +50,7 @@ repositories = {{}}
 [watch]
 poll_interval = "200ms"
 ended_interval = "1s"
-[[watch.logs]]
-origin = "{world.v2.origin}"
-read_url = "{world.v2.url}"
-[[watch.logs]]
-origin = "{world.v1.hostname}"
-read_url = "{world.v1.url}"
+{logs_toml(world)}
 """)
     return path
 

@@ -16,6 +16,7 @@ from monitor.store import logs, tables
 from monitor.store.engine import Store
 from monitor.testbed.ca import Claims
 from monitor.testbed.world import World
+from tests.opener import logs_toml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,12 +53,7 @@ source = "{root}"
 repositories = {{}}
 [watch]
 start = 0
-[[watch.logs]]
-origin = "{world.v2.origin}"
-read_url = "{world.v2.url}"
-[[watch.logs]]
-origin = "{world.v1.hostname}"
-read_url = "{world.v1.url}"
+{logs_toml(world)}
 """)
     return path
 

@@ -111,6 +111,11 @@ v1_in_flight = 32
 [[watch.logs]]
 origin = "{origin}"
 read_url = "{url}"
+mode = "complete"
+
+[[watch.logs]]
+origin = "ctfe.trustacks.test"
+ignore = true
 """
     )
     command = [sys.executable, "-m", "tests.benchmarks.followed", str(settings)]

@@ -26,6 +26,8 @@ PROGRAMS = (
     "rekor-server",
     "cosign",
     "timestamp-server",
+    "ct_server",
+    "redis-server",
     "go",
 )
 _FOLDERS = pytest.StashKey[list["Path"]]()

@@ -28,8 +28,6 @@ V1_HOST = "rekor-v1.trustacks.test"
 V2_HOST = "log2026-1.rekor.trustacks.test"
 _TRILLIAN = "github.com/google/trillian@v1.7.3"
 """Where Go keeps the sources that the servers were built of, and with them the schema of their database."""
-_V1_ENDPOINTS = "getLogInfo,getPublicKey,getLogProof,createLogEntry,getLogEntryByIndex,getLogEntryByUUID,searchLogQuery"
-"""All but the search index, which would need a Redis."""
 
 
 class Server:
@@ -118,7 +116,7 @@ class RekorTiles(Server):
 
 
 class RekorV1(Server):
-    """A Rekor v1 server over Trillian; `database` is the URL of a PostgreSQL database that is there and empty."""
+    """A Rekor v1 server over Trillian, its search index in a Redis; `database` is the URL of a PostgreSQL database that is empty."""
 
     def __init__(self, folder: Path, database: str) -> None:
         super().__init__(folder)
@@ -126,7 +124,9 @@ class RekorV1(Server):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._database = database
-        self._log_server = free_port()
+        self.log_server_port = free_port()
+        self._redis = free_port()
+        self._indexed = True
         self._rekor: Program | None = None
         self._retired: list[tuple[str, int]] = []
 
@@ -142,7 +142,7 @@ class RekorV1(Server):
             "trillian-log-server",
             "trillian_log_server",
             *storage,
-            f"--rpc_endpoint=127.0.0.1:{self._log_server}",
+            f"--rpc_endpoint=127.0.0.1:{self.log_server_port}",
             f"--http_endpoint=127.0.0.1:{free_port()}",
         )
         signer_port = free_port()
@@ -155,10 +155,23 @@ class RekorV1(Server):
             "--force_master",
             "--sequencer_interval=100ms",
         )
-        await log_server.listening(self._log_server)
+        redis = await self._run(
+            "redis",
+            "redis-server",
+            "--port",
+            str(self._redis),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--dir",
+            self.folder,
+        )
+        await redis.listening(self._redis)
+        await log_server.listening(self.log_server_port)
         await signer.listening(signer_port)
         self._stack.push_async_callback(self._stop_rekor)
-        await self._start_rekor(await self._new_tree())
+        await self._start_rekor(await self.new_tree())
 
     async def _prepare_database(self) -> None:
         _, modules, problem = await output_of("go", "env", "GOMODCACHE")
@@ -168,8 +181,9 @@ class RekorV1(Server):
         async with await psycopg.AsyncConnection.connect(self._database, autocommit=True) as connection:
             await connection.execute(schema.read_bytes())
 
-    async def _new_tree(self) -> str:
-        status, out, err = await output_of("createtree", f"--admin_server=127.0.0.1:{self._log_server}")
+    async def new_tree(self) -> str:
+        """Make a tree in this Trillian; its id."""
+        status, out, err = await output_of("createtree", f"--admin_server=127.0.0.1:{self.log_server_port}")
         if status:
             raise RuntimeError(f"createtree ended with {status}: {err}")
         return out.strip()
@@ -191,14 +205,16 @@ class RekorV1(Server):
             "rekor-server",
             "serve",
             "--trillian_log_server.address=127.0.0.1",
-            f"--trillian_log_server.port={self._log_server}",
+            f"--trillian_log_server.port={self.log_server_port}",
             f"--trillian_log_server.tlog_id={tree}",
             "--rekor_server.address=127.0.0.1",
             f"--port={self.port}",
             f"--rekor_server.hostname={V1_HOST}",
             f"--rekor_server.signer={self._write_key(self.key)}",
-            "--enable_retrieve_api=false",
-            f"--enabled_api_endpoints={_V1_ENDPOINTS}",
+            "--search_index.storage_provider=redis",
+            "--redis_server.address=127.0.0.1",
+            f"--redis_server.port={self._redis}",
+            f"--enable_retrieve_api={'true' if self._indexed else 'false'}",
             *options,
         )
         await self._rekor.reachable(f"{self.url}/api/v1/log")
@@ -213,12 +229,19 @@ class RekorV1(Server):
             raise RuntimeError("Rekor v1 is not started")
         return dict(json.loads(await self._rekor.reachable(f"{self.url}/api/v1/log")))
 
+    async def index(self, *, on: bool) -> None:
+        """Serve the search index, or refuse to, as `--enable_retrieve_api` says."""
+        self._indexed = on
+        tree = str((await self.info())["treeID"])
+        await self._stop_rekor()
+        await self._start_rekor(tree)
+
     async def rotate(self) -> None:
         """Start a new tree; the old one becomes an inactive shard, as long as it is now."""
         await asyncio.sleep(0.3)  # three times the sequencer's interval: what was accepted is in the tree
         info = await self.info()
         self._retired.append((str(info["treeID"]), int(str(info["treeSize"]))))
-        tree = await self._new_tree()
+        tree = await self.new_tree()
         await self._stop_rekor()
         await self._start_rekor(tree)
 

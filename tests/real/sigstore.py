@@ -21,6 +21,7 @@ from monitor.testbed import bodies
 from monitor.testbed.ca import GITHUB_ISSUER, CertificateAuthority, Claims
 from monitor.testbed.keys import text64
 from monitor.testbed.trust_root import ListedLog, rfc3339, signing_config, trusted_root
+from tests.real.ct import CtServer
 from tests.real.fulcio import Fulcio, token
 from tests.real.programs import eventually, output_of
 from tests.real.servers import V1_HOST, V2_HOST, RekorTiles, RekorV1, TimestampAuthority
@@ -67,6 +68,7 @@ class RealSigstore:
         self.v1 = RekorV1(folder / "v1", trillian_database)
         self.v2 = RekorTiles(folder / "v2")
         self.trusted_root = folder / "trusted_root.json"
+        self.ct = CtServer(folder / "ct", self.ca, self.v1)
         self._tsa = TimestampAuthority(folder / "tsa")
         self._fulcio = Fulcio(self.ca)
         self._stack = AsyncExitStack()
@@ -78,7 +80,7 @@ class RealSigstore:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            for server in (self._fulcio, self._tsa, self.v2, self.v1):
+            for server in (self._fulcio, self._tsa, self.v2, self.v1, self.ct):
                 await stack.enter_async_context(server)
             self._stack = stack.pop_all()
         self._write_trust()

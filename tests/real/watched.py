@@ -25,9 +25,17 @@ class Watched:
     """One installation, in `folder`. Without a registry its logs are followed from where they end at its first start."""
 
     def __init__(
-        self, folder: Path, sigstore: RealSigstore, slack: Slack, repositories: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        sigstore: RealSigstore,
+        slack: Slack,
+        repositories: Mapping[str, str] | None = None,
+        mode: str = "complete",
     ) -> None:
-        """With `repositories` (artifact → where it is) releases come from the registry alone, and logs are read from 0."""
+        """With `repositories` (artifact → where it is) releases come from the registry alone, and logs are read from 0.
+
+        `mode` is Rekor v1's. In mode *complete* the certificate log is left out: every certificate is met in its entry.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.database = f"sqlite:///{folder / 'monitor.db'}"
@@ -75,6 +83,11 @@ read_url = "{sigstore.v2.read_url}"
 [[watch.logs]]
 origin = "{V1_HOST}"
 read_url = "{sigstore.v1.url}"
+mode = "{mode}"
+
+[[watch.logs]]
+origin = "{sigstore.ct.origin}"
+ignore = {json.dumps(mode == "complete")}
 """
         )
 

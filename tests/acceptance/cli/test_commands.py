@@ -15,6 +15,7 @@ import pytest
 
 from monitor.testbed.ca import Claims
 from monitor.testbed.world import World
+from tests.opener import logs_toml
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -43,9 +44,7 @@ class Cli:
     environ: dict[str, str] = field(default_factory=dict)
 
     def configure(self, more: str = "") -> None:
-        logs = "".join(
-            f'[[watch.logs]]\norigin = "{name}"\nread_url = "{url}"\n' for name, url in self.world.read_urls.items()
-        )
+        logs = logs_toml(self.world)
         root = self.world.write_trusted_root(self.folder / "trusted_root.json")
         (self.folder / "config.toml").write_text(
             f'state_dir = "state"\n{more}\n[trust]\nsource = "{root.name}"\n'

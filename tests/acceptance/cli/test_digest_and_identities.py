@@ -14,6 +14,7 @@ import pytest
 
 from monitor.testbed.ca import Claims
 from monitor.testbed.world import World
+from tests.opener import logs_toml
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -43,9 +44,7 @@ async def _monitor(folder: Path, *arguments: str) -> Done:
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with World(slack_rate_limited=False) as world:
         world.noise(10)
-        logs = "".join(
-            f'[[watch.logs]]\norigin = "{name}"\nread_url = "{url}"\n' for name, url in world.read_urls.items()
-        )
+        logs = logs_toml(world)
         root = world.write_trusted_root(tmp_path / "trusted_root.json")
         (tmp_path / "config.toml").write_text(
             f'state_dir = "state"\n[trust]\nsource = "{root.name}"\n[http]\nattempts = 1\n'

@@ -13,8 +13,7 @@ from aiohttp import web
 from monitor.errors import FetchError, FormatError, NotFoundError, OversizeError, ProofError, RateLimitedError
 from monitor.fetch import Client, FetchOptions
 from monitor.model.log import Block, Gap
-from monitor.rekor.tiles import BUNDLE_LIMIT
-from monitor.rekor.v2 import RekorV2
+from monitor.rekor.v2 import BUNDLE_LIMIT, RekorV2
 from monitor.tlog.checkpoint import Checkpoint
 from monitor.tlog.merkle import hash_leaves, leaf_hash, tree_root
 from monitor.tlog.proofs import verify_consistency, verify_inclusion

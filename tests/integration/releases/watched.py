@@ -11,8 +11,6 @@ from monitor.judge import operational
 from monitor.judge import releases as judging
 from monitor.judge.intake import Bench
 from monitor.model.filters import FindingFilter, Page
-from monitor.rekor.v1 import RekorV1
-from monitor.rekor.v2 import RekorV2
 from monitor.releases import refresh
 from monitor.releases.beside import Examiner
 from monitor.releases.registry import Registry, RegistryOptions
@@ -23,8 +21,9 @@ from monitor.testbed.world import RELEASED
 from monitor.trust import root as trust_root
 from monitor.watch.fleet import Fleet
 from monitor.watch.follow import Tools
-from monitor.watch.options import LogOverride, WatchOptions
+from monitor.watch.options import WatchOptions
 from monitor.watch.resettle import resettle
+from tests.opener import Opener, overrides_of
 
 if TYPE_CHECKING:
     from monitor.fetch import Client
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from monitor.releases.refresh import RefreshReport
     from monitor.store.engine import Store
     from monitor.testbed.world import World
-    from monitor.watch.ports import Log
 
 
 @dataclass
@@ -49,17 +47,6 @@ class Clock:
 
 
 @dataclass
-class Opener:
-    client: Client
-
-    def v1(self, url: str) -> RekorV1:
-        return RekorV1(url, self.client, requests_per_second=10_000)
-
-    def v2(self, origin: str, url: str) -> Log:
-        return RekorV2(origin, url, self.client)
-
-
-@dataclass
 class Monitor:
     world: World
     store: Store
@@ -69,7 +56,7 @@ class Monitor:
 
     def __post_init__(self) -> None:
         self.root = trust_root.parse(self.world.trusted_root_json())
-        overrides = tuple(LogOverride(origin, read_url=url) for origin, url in self.world.read_urls.items())
+        overrides = overrides_of(self.world)
         options = WatchOptions(start=0, logs=overrides)
         watch_from = datetime(2020, 1, 1, tzinfo=UTC)
         self.tools = Tools(

@@ -52,7 +52,7 @@ def attached(style: Style, clock: Clock, *, page_size: int = 100) -> Certificate
 
 
 def log_of(ca: CertificateAuthority) -> CtLog:
-    assert ca.ct is not None
+    assert isinstance(ca.ct, CtLog)
     return ca.ct
 
 

@@ -13,15 +13,14 @@ from monitor.fetch import Client, FetchOptions
 from monitor.judge import operational
 from monitor.judge.intake import Bench
 from monitor.model.filters import FindingFilter, Page
-from monitor.rekor.v1 import RekorV1
-from monitor.rekor.v2 import RekorV2
 from monitor.rules.policy import Policy
 from monitor.store import findings, logs
 from monitor.testbed.world import World
 from monitor.trust import root as trust_root
 from monitor.watch.fleet import Fleet
 from monitor.watch.follow import Tools
-from monitor.watch.options import LogOverride, WatchOptions
+from monitor.watch.options import WatchOptions
+from tests.opener import Opener, overrides_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,18 +29,6 @@ if TYPE_CHECKING:
     from monitor.model.log import Cursor
     from monitor.store.engine import Store
     from monitor.watch.follow import Pass
-    from monitor.watch.ports import Log
-
-
-@dataclass
-class Opener:
-    client: Client
-
-    def v1(self, url: str) -> RekorV1:
-        return RekorV1(url, self.client, requests_per_second=10_000)
-
-    def v2(self, origin: str, url: str) -> Log:
-        return RekorV2(origin, url, self.client)
 
 
 @dataclass
@@ -56,6 +43,8 @@ class Watch:
     ahead: timedelta = timedelta(0)
     watch_from: datetime = datetime(2020, 1, 1, tzinfo=UTC)
     only: str = ""
+    certificates: bool = False
+    """Rekor v1 in its default mode beside the certificate log; otherwise complete, and the certificate log left out."""
     refreshed_at: datetime | None = None
 
     def __post_init__(self) -> None:
@@ -74,7 +63,7 @@ class Watch:
     async def poll(self) -> dict[str, Pass]:
         """One pass over every log (whose origin begins with `only`)."""
         root = trust_root.parse(self.world.trusted_root_json())
-        overrides = tuple(LogOverride(origin, read_url=url) for origin, url in self.world.read_urls.items())
+        overrides = overrides_of(self.world, certificates=self.certificates)
         self.fleet._options = replace(self.options, logs=overrides)
         followers = [f for f in await self.fleet.muster(root) if f.followed.origin.startswith(self.only)]
         return {f.followed.origin: await f.run_pass(lambda: False) for f in followers}

@@ -64,6 +64,14 @@ def v1_entries() -> dict[int, tuple[bytes, Promise]]:
 
 
 @cache
+def ct_leaves() -> tuple[tuple[bytes, bytes], ...]:
+    """(leaf, extra data) of the whole certificate log."""
+    replies = {each["path"]: each for each in map(json.loads, (RECORDING / "ct.jsonl").read_text().splitlines())}
+    entries = json.loads(replies["/trustacks/ct/v1/get-entries?start=0&end=105"]["response"])["entries"]
+    return tuple((base64.b64decode(each["leaf_input"]), base64.b64decode(each["extra_data"])) for each in entries)
+
+
+@cache
 def expected() -> tuple[dict[str, Any], ...]:
     """The rows of expect.jsonl that stand in a log."""
     rows = [json.loads(line) for line in (RECORDING / "expect.jsonl").read_text().splitlines()]

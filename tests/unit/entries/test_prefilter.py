@@ -15,13 +15,21 @@ from monitor.entries import decode, keys, patterns, scanner
 from monitor.entries.prefilter import Prefilter
 from monitor.errors import FormatError
 from monitor.model.log import Protocol
-from tests.unit.entries.recorded import as_block, contributor_key, expected, v1_entries, v2_blocks, v2_leaves
-from tests.unit.trust.issuing import USUAL, Fulcio, Wish, claim, san, uri
+from tests.unit.entries.recorded import (
+    as_block,
+    contributor_key,
+    ct_leaves,
+    expected,
+    v1_entries,
+    v2_blocks,
+    v2_leaves,
+)
+from tests.unit.trust.issuing import NOW, USUAL, Extension, Fulcio, Wish, claim, merkle_leaf, san, uri
 
 if TYPE_CHECKING:
     from monitor.model.entry import DecodedEntry
 
-V1, V2 = Protocol.REKOR_V1, Protocol.REKOR_V2
+V1, V2, CT = Protocol.REKOR_V1, Protocol.REKOR_V2, Protocol.RFC6962
 FULCIO = Fulcio()
 FILTER = Prefilter(["TruStacks"], [contributor_key()])
 DIGEST = bytes(range(32))
@@ -30,6 +38,7 @@ QUIET = {
         {"apiVersion": "0.0.1", "kind": "rpm", "spec": {"package": {}, "publicKey": {}}}, separators=(",", ":")
     ).encode(),
     V2: b'{"apiVersion":"0.0.2","kind":"hashedrekord","spec":{"hashedRekordV002":{"data":{}}}}',
+    CT: merkle_leaf(b"0", NOW),
 }
 """A leaf of a common form that nobody looks for."""
 
@@ -103,13 +112,13 @@ def found(leaf: bytes, protocol: Protocol, looks: Prefilter = FILTER) -> bool:
 
 
 @st.composite
-def certificates(draw: st.DrawFn) -> bytes:
-    """A certificate that bears the owner's name somewhere, at any alignment."""
+def wishes(draw: st.DrawFn) -> Wish:
+    """For a certificate that bears the owner's name somewhere, at any alignment."""
     word = draw(cased)
     before, after = draw(st.text("abc/:.", max_size=9)), draw(st.text("xyz@/.", max_size=9))
     place = draw(st.integers(0, 2))
     text = before + word + after
-    extensions: tuple[tuple[str, bytes], ...]
+    extensions: tuple[Extension, ...]
     if place == 0:
         extensions = (USUAL[0], san(uri(text)))
     elif place == 1:
@@ -117,12 +126,15 @@ def certificates(draw: st.DrawFn) -> bytes:
     else:
         extensions = (USUAL[0], san(uri("https://elsewhere.example"), uri(text)))
     serial = b"\x01" + draw(st.binary(max_size=8))
-    return FULCIO.issue(Wish(extensions, serial=serial))
+    return Wish(extensions, serial=serial)
+
+
+certificates = wishes().map(FULCIO.issue)
 
 
 @settings(max_examples=150, deadline=None)
 @given(
-    der=certificates(),
+    der=certificates,
     kind=st.sampled_from(["hashedrekord", "dsse"]),
     url_safe=st.booleans(),
     padded=st.booleans(),
@@ -148,7 +160,7 @@ def test_every_v2_leaf_that_a_full_parse_would_match_is_a_candidate(
 
 @settings(max_examples=150, deadline=None)
 @given(
-    der=certificates(),
+    der=certificates,
     kind=st.sampled_from(["hashedrekord", "dsse"]),
     width=st.integers(1, 100),
     newline=st.sampled_from(["\n", "\r\n", " \n", "\n\t"]),
@@ -369,7 +381,51 @@ def test_nothing_to_look_for_is_refused() -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.binary(max_size=300), min_size=1, max_size=6), st.sampled_from([V1, V2]))
+@given(
+    wish=wishes(),
+    whole=st.booleans(),
+    change=st.sampled_from(["none", "version", "type", "entry", "longer", "shorter"]),
+    extensions=st.binary(max_size=9),
+)
+def test_every_leaf_of_a_certificate_log_that_a_full_parse_would_match_is_a_candidate(
+    wish: Wish, change: str, extensions: bytes, *, whole: bool
+) -> None:
+    leaf = merkle_leaf(FULCIO.issue(wish), NOW, None, extensions) if whole else FULCIO.logged(wish)[0]
+    at = {"version": 0, "type": 1, "entry": 11}.get(change)
+    if at is not None:
+        leaf = leaf[:at] + bytes((leaf[at] + 2,)) + leaf[at + 1 :]
+    leaf = leaf + b"\x00" if change == "longer" else leaf[:-1] if change == "shorter" else leaf
+    assert found(leaf, CT)
+    if change == "none":
+        assert bears(decode.decode(leaf, CT))
+
+
+def test_a_leaf_of_a_certificate_log_in_an_unknown_form_is_a_candidate_whoever_it_names() -> None:
+    quiet = QUIET[CT]
+    odd = [
+        b"",
+        quiet[:11],
+        quiet[:-1],
+        quiet + b"\x00",
+        b"\x01" + quiet[1:],
+        b"\x00\x01" + quiet[2:],
+        quiet[:11] + b"\x02" + quiet[12:],
+        quiet[:2] + b"\xff" * 8 + quiet[10:],
+    ]
+    block = as_block([quiet, *odd, quiet], prefixed=False)
+    assert FILTER.candidates(block, CT) == list(range(1, len(odd) + 1))
+
+
+def test_the_candidates_of_the_recorded_certificate_log_are_those_that_bear_the_name() -> None:
+    leaves = [leaf for leaf, _ in ct_leaves()]
+    got = FILTER.candidates(as_block(leaves, prefixed=False), CT)
+    assert got == [i for i, leaf in enumerate(leaves) if bears(decode.decode(leaf, CT))]
+    assert len(leaves) == 106
+    assert 0 < len(got) < 106
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.binary(max_size=300), min_size=1, max_size=6), st.sampled_from([V1, V2, CT]))
 def test_no_bytes_of_strangers_raise(leaves: list[bytes], protocol: Protocol) -> None:
     got = FILTER.candidates(as_block(leaves, prefixed=protocol is V2), protocol)
     for i, leaf in enumerate(leaves):

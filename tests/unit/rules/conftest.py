@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from monitor.model.entry import (
     JudgedSigner,
     LogEntry,
     LoggedDigest,
+    LogStamp,
     SanKind,
     Signer,
     Step,
@@ -101,6 +103,7 @@ class Make:
             names=names if names is not None else ((SanKind.URI, san),),
             claims=self.claims(san) if claims is None else claims,
             anomalies=anomalies,
+            issuance=hashlib.sha256(san.encode("utf-8", "replace")).hexdigest(),
         )
 
     def signer(
@@ -133,6 +136,23 @@ class Make:
             signers=signers,
             promise=promise,
             first_seen=SEEN,
+        )
+
+    def logged(
+        self, signer: JudgedSigner, *, log: str = "ct.example", joined: str = "", moment: datetime = SEEN
+    ) -> LogEntry:
+        """Return the certificate of a signer as a certificate log has it."""
+        stamp = LogStamp(moment, b"k" * 32)
+        return LogEntry(
+            log=log,
+            index=9,
+            leaf_hash=log.encode().ljust(32),
+            data=b"leaf",
+            decoded=DecodedEntry(Protocol.RFC6962, "precertificate", "v1", (signer.signer,), None, stamp=stamp),
+            signers=(signer,),
+            promise=None,
+            first_seen=SEEN,
+            joined=joined,
         )
 
     def match(

@@ -17,6 +17,7 @@ SAN = "2.5.29.17"
 EKU = "2.5.29.37"
 BASIC_CONSTRAINTS = "2.5.29.19"
 SCT_LIST = "1.3.6.1.4.1.11129.2.4.2"
+POISON = "1.3.6.1.4.1.11129.2.4.3"
 CODE_SIGNING = "1.3.6.1.5.5.7.3.3"
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 NOW = datetime(2026, 6, 1, 12, 0, 0, tzinfo=UTC)
@@ -146,6 +147,19 @@ class Fulcio:
             wish = replace(wish, extensions=(*wish.extensions, (SCT_LIST, tlv(0x04, listed))))
         return certificate(*parts, wish, self.issuing_key)
 
+    def logged(
+        self, wish: Wish, moment: datetime | None = None, key: ec.EllipticCurvePrivateKey | None = None
+    ) -> tuple[bytes, bytes]:
+        """The leaf that a certificate log makes of the precertificate, by default 137 ms after it begins, and its extra data."""
+        parts = (name("sigstore-intermediate"), name(""), spki(key or ec.generate_private_key(ec.SECP256R1())))
+        tbs = to_be_signed(*parts, wish, sequence(oid("1.2.840.10045.4.3.3")))
+        poisoned = replace(wish, extensions=(*wish.extensions, (POISON, b"\x05\x00")))
+        key_hash = hashlib.sha256(spki(self.issuing_key)).digest()
+        return (
+            merkle_leaf(tbs, moment or wish.not_before + timedelta(milliseconds=137), key_hash),
+            chained(certificate(*parts, poisoned, self.issuing_key), self.issuing, self.root),
+        )
+
     def stamp(self, precertificate: bytes, moment: datetime) -> bytes:
         """A serialised signed certificate timestamp (RFC 6962 §3.2)."""
         milliseconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
@@ -172,6 +186,23 @@ class Fulcio:
             ],
             "ctlogs": [_logged("https://ct.example", spki(self.ct_key), windows.get("ct", start))],
         }
+
+
+def sized(content: bytes, width: int = 3) -> bytes:
+    """A TLS vector."""
+    return len(content).to_bytes(width, "big") + content
+
+
+def merkle_leaf(content: bytes, moment: datetime, key_hash: bytes | None = None, extensions: bytes = b"") -> bytes:
+    """RFC 6962 §3.4 MerkleTreeLeaf of a certificate, or with its issuer's key hash of a TBSCertificate."""
+    milliseconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    kind = b"\x00\x00" if key_hash is None else b"\x00\x01" + key_hash
+    return b"\x00\x00" + milliseconds.to_bytes(8, "big") + kind + sized(content) + sized(extensions, 2)
+
+
+def chained(precertificate: bytes, *chain: bytes) -> bytes:
+    """RFC 6962 §4.6 PrecertChainEntry."""
+    return sized(precertificate) + sized(b"".join(sized(each) for each in chain))
 
 
 def _logged(url: str, key: bytes, window: dict[str, str]) -> dict[str, Any]:

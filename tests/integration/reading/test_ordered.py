@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.rekor.ordered import in_order
+from monitor.reading.ordered import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

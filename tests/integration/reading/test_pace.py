@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.errors import FetchError, RateLimitedError
-from monitor.rekor.pace import Pace
+from monitor.reading.pace import Pace
 
 OVERLOADED = FetchError("503", status=503)
 

@@ -1,0 +1,1 @@
+"""Reading certificate transparency logs: their bytes, over HTTP, believed by nobody yet."""
