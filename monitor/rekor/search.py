@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 from monitor.errors import FetchError, FormatError, NotFoundError, OversizeError
 from monitor.model.log import Leaf
 from monitor.model.search import Answer, Fetched, IndexField
+from monitor.reading.ordered import in_order
 from monitor.rekor import replies
-from monitor.rekor.ordered import in_order
 from monitor.rekor.pages import PAGE
 from monitor.rekor.query import ENTRY_LIMIT, PAGE_LIMIT
 

@@ -20,6 +20,7 @@ from monitor.trust import root as trust_root
 from monitor.watch.fleet import Fleet
 from monitor.watch.follow import Tools
 from monitor.watch.options import WatchOptions
+from tests.integration.watch.searched import Clock, Hunt
 from tests.opener import Opener, overrides_of
 
 if TYPE_CHECKING:
@@ -106,3 +107,21 @@ async def watch(world: World, store: Store) -> AsyncIterator[Watch]:
 def watch_v1(watch: Watch, world: World) -> Watch:
     watch.only = world.v1.hostname
     return watch
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def hunted(clock: Clock) -> AsyncIterator[World]:
+    """A world that goes by the clock of the test."""
+    async with World(now=clock) as world:
+        yield world
+
+
+@pytest.fixture
+async def hunt(hunted: World, store: Store, clock: Clock) -> AsyncIterator[Hunt]:
+    async with Client(FetchOptions(timeout=5, attempts=1)) as client:
+        yield Hunt(hunted, store, client, clock)

@@ -1,48 +1,38 @@
-"""A Rekor v1 server that is searched, with a clock that a test moves and lookups that it writes: no certificate log runs here."""
+"""Searching a Rekor v1 server beside a certificate log, with a clock that a test moves."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from monitor.entries.prefilter import Prefilter
-from monitor.errors import FetchError
 from monitor.judge.intake import Bench
 from monitor.model.filters import EntryFilter, Page
 from monitor.model.log import Mode
 from monitor.model.lookup import Lookup, LookupState
-from monitor.rekor.v1 import RekorV1
-from monitor.rekor.v2 import RekorV2
 from monitor.rules.policy import Policy
 from monitor.store import entries, lookups
 from monitor.trust import root as trust_root
 from monitor.watch.certificates import Certificates
 from monitor.watch.fleet import Fleet
 from monitor.watch.index import Indexes
-from monitor.watch.options import LogOverride, WatchOptions
+from monitor.watch.options import WatchOptions
 from monitor.watch.search import Search
 from monitor.watch.taking import Tools
 from monitor.watch.window import Windows
+from tests.opener import Opener, overrides_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
-    from cryptography.x509 import Certificate
-
     from monitor.fetch import Client
-    from monitor.model.log import Block, FollowedLog, Gap, InclusionProof
+    from monitor.model.entry import Certificate
     from monitor.store.engine import Store
     from monitor.store.entries import EntryRow
-    from monitor.testbed.ca import Claims
     from monitor.testbed.world import World
-    from monitor.watch.ports import Log
     from monitor.watch.search import Searched
 
 INDEX = "/api/v1/index"
 PAGES = "/api/v1/log/entries"
-ALL = 1 << 62
 
 
 @dataclass
@@ -59,42 +49,6 @@ class Clock:
 
 
 @dataclass
-class _Silent:
-    """A certificate log that nobody reaches: that there is one is all that counts."""
-
-    origin: str
-
-    async def checkpoint(self, *, fresh: bool = False) -> bytes:
-        raise FetchError(f"{self.origin} is not asked here ({fresh})")
-
-    async def consistency_proof(self, first: int, second: int, *, fresh: bool = False) -> tuple[bytes, ...]:
-        raise FetchError(f"{self.origin} is not asked here ({first}, {second}, {fresh})")
-
-    async def inclusion_proof(self, index: int, size: int, *, fresh: bool = False) -> InclusionProof:
-        raise FetchError(f"{self.origin} is not asked here ({index}, {size}, {fresh})")
-
-    async def blocks(
-        self, start: int, end: int, size: int, *, fresh: bool = False
-    ) -> AsyncGenerator[Block | Gap, None]:
-        raise FetchError(f"{self.origin} is not asked here ({start}, {end}, {size}, {fresh})")
-        yield
-
-
-@dataclass
-class _Opener:
-    client: Client
-
-    def v1(self, url: str) -> RekorV1:
-        return RekorV1(url, self.client, requests_per_second=10_000)
-
-    def v2(self, origin: str, url: str) -> Log:
-        return RekorV2(origin, url, self.client)
-
-    def ct(self, log: FollowedLog, key_id: bytes) -> Log:
-        return _Silent(f"{log.origin} {key_id.hex()}")
-
-
-@dataclass
 class Hunt:
     """The rooms that search around one world and one store. A new one on the same store is a restart."""
 
@@ -106,18 +60,21 @@ class Hunt:
     policy: Policy = field(default_factory=Policy)
     keys: tuple[bytes, ...] = ()
     pass_time: float = 60.0
-    wanted: int = 0
+    watch_from: datetime = datetime(2020, 1, 1, tzinfo=UTC)
+    history: bool = False
+    """Whether what the certificate log shows was issued before watching began."""
 
     def __post_init__(self) -> None:
-        urls = {**self.world.read_urls}
-        overrides = tuple(
-            LogOverride(origin, read_url=url, mode=self.mode if origin == self.world.v1.hostname else None)
-            for origin, url in urls.items()
+        mode = self.mode
+        host = self.world.v1.hostname
+        logs = tuple(
+            replace(each, mode=mode if each.origin == host else None)
+            for each in overrides_of(self.world, certificates=True)
         )
-        self.options = WatchOptions(start=0, logs=overrides)
+        self.options = WatchOptions(start=0, logs=logs)
         prefilter = Prefilter(self.options.words, self.keys)
         self.tools = Tools(self.store, prefilter, self.bench, self.policy, self.clock, self.pass_time)
-        self.fleet = Fleet(self.options, _Opener(self.client), self.tools)
+        self.fleet = Fleet(self.options, Opener(self.client), self.tools)
         self.indexes = Indexes(self.tools)
         self.windows = Windows(self.store, self.clock)
         self.searching = Search(self.fleet, self.tools, self.indexes, self.options, self.keys)
@@ -127,14 +84,31 @@ class Hunt:
         return replace(self)
 
     def bench(self) -> Bench:
-        return Bench(self.policy, trust_root.parse(self.world.trusted_root_json()), datetime(2020, 1, 1, tzinfo=UTC))
+        return Bench(self.policy, trust_root.parse(self.world.trusted_root_json()), self.watch_from)
 
     async def poll(self) -> None:
-        """Muster, and ask every log of signatures for its checkpoint."""
-        await self.fleet.muster(trust_root.parse(self.world.trusted_root_json()))
-        for follower in self.fleet.signature_logs():
+        """Muster, follow every log, and look for the entry of every certificate of ours that the certificate log shows."""
+        for follower in await self.fleet.muster(trust_root.parse(self.world.trusted_root_json())):
             passed = await follower.run_pass(lambda: False)
             assert passed.error is None, passed.error
+        async with self.store.write() as tx:
+            for row in await entries.list_entries(tx, EntryFilter(log=self.world.ct.origin), Page(limit=1000)):
+                for signer in await entries.signers_of(tx, row.id):
+                    if signer.certificate is not None:
+                        await lookups.want(tx, self._lookup(row, signer.certificate))
+
+    def _lookup(self, row: EntryRow, certificate: Certificate) -> Lookup:
+        return Lookup(
+            issuance=certificate.issuance,
+            entry_id=row.id,
+            subject=certificate.san,
+            not_before=certificate.not_before,
+            not_after=certificate.not_after,
+            run=certificate.run,
+            history=self.history,
+            state=LookupState.OPEN,
+            opened_at=self.clock(),
+        )
 
     async def search(self) -> Searched:
         """Poll, and one pass of the search."""
@@ -155,42 +129,11 @@ class Hunt:
     async def indexes_stored(self) -> list[int]:
         return sorted(row.index for row in await self.stored())
 
-    async def issue(self, claims: Claims, *, history: bool = False) -> Certificate:
-        """A certificate that a certificate log shows, whose entry is wanted from now on."""
-        key = self.world.v1.key.key
-        certificate = self.world.ca.issue(key.public_key(), claims)
-        await self.want(certificate, claims, history=history)
-        return certificate
-
-    async def want(self, certificate: Certificate, claims: Claims, *, history: bool = False) -> Lookup:
-        """Look for the entry of a certificate. What shows it stands in the v2 log here, in place of a certificate log."""
-        async with self.store.read() as tx:
-            rows = await entries.list_entries(tx, EntryFilter(), Page(limit=1))
-        if not rows:
-            self.world.sign("v2")
-            await self.poll()
-            return await self.want(certificate, claims, history=history)
-        self.wanted += 1
-        lookup = Lookup(
-            issuance=sha256(b"issuance %d" % self.wanted).hexdigest(),
-            entry_id=rows[0].id,
-            subject=claims.identity(),
-            not_before=certificate.not_valid_before_utc,
-            not_after=certificate.not_valid_after_utc,
-            run=None,
-            history=history,
-            state=LookupState.OPEN,
-            opened_at=self.clock(),
-        )
+    async def lookups(self) -> list[Lookup]:
+        """Every lookup, settled by what is stored, the certificate issued first first."""
         async with self.store.write() as tx:
-            assert await lookups.want(tx, lookup)
-        return lookup
-
-    async def lookup(self, lookup: Lookup) -> Lookup:
-        async with self.store.read() as tx:
-            found = await lookups.find(tx, lookup.issuance)
-        assert found is not None
-        return found
+            await lookups.settle_found(tx, self.clock())
+            return await lookups.unsettled(tx, *LookupState)
 
     def asked(self, path: str) -> int:
         """How many requests of this kind the v1 server has seen."""
