@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from monitor.model.entry import Certificate
     from monitor.store.engine import Store
     from monitor.store.entries import EntryRow
+    from monitor.testbed.giant import GiantV1
     from monitor.testbed.world import World
+    from monitor.watch.fleet import V1Server
     from monitor.watch.search import Searched
 
 INDEX = "/api/v1/index"
@@ -61,14 +63,17 @@ class Hunt:
     keys: tuple[bytes, ...] = ()
     pass_time: float = 60.0
     watch_from: datetime = datetime(2020, 1, 1, tzinfo=UTC)
+    giant: GiantV1 | None = None
+    """Read in place of the world's own v1 server."""
     history: bool = False
     """Whether what the certificate log shows was issued before watching began."""
 
     def __post_init__(self) -> None:
         mode = self.mode
         host = self.world.v1.hostname
+        url = self.giant.url if self.giant else self.world.v1.url
         logs = tuple(
-            replace(each, mode=mode if each.origin == host else None)
+            replace(each, mode=mode, read_url=url) if each.origin == host else each
             for each in overrides_of(self.world, certificates=True)
         )
         self.options = WatchOptions(start=0, logs=logs)
@@ -109,6 +114,12 @@ class Hunt:
             state=LookupState.OPEN,
             opened_at=self.clock(),
         )
+
+    @property
+    def server(self) -> V1Server:
+        """The v1 server, as of the last poll."""
+        (server,) = self.fleet.servers()
+        return server
 
     async def search(self) -> Searched:
         """Poll, and one pass of the search."""
