@@ -63,6 +63,8 @@ class Hunt:
     keys: tuple[bytes, ...] = ()
     pass_time: float = 60.0
     watch_from: datetime = datetime(2020, 1, 1, tzinfo=UTC)
+    rate: float = 10_000
+    """Requests a second that v1 servers are asked at most."""
     giant: GiantV1 | None = None
     """Read in place of the world's own v1 server."""
     history: bool = False
@@ -79,7 +81,7 @@ class Hunt:
         self.options = WatchOptions(start=0, logs=logs)
         prefilter = Prefilter(self.options.words, self.keys)
         self.tools = Tools(self.store, prefilter, self.bench, self.policy, self.clock, self.pass_time)
-        self.fleet = Fleet(self.options, Opener(self.client), self.tools)
+        self.fleet = Fleet(self.options, Opener(self.client, self.rate), self.tools)
         self.indexes = Indexes(self.tools)
         self.windows = Windows(self.store, self.clock)
         self.searching = Search(self.fleet, self.tools, self.indexes, self.options, self.keys)

@@ -8,32 +8,19 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from monitor.errors import FetchError
 from monitor.testbed.bodies import foreign_v1
-from monitor.testbed.giant import GiantV1
 from monitor.watch.window import Windows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from monitor.testbed.world import World
+    from monitor.testbed.giant import GiantV1
     from monitor.watch.window import Part, Window
-    from tests.integration.watch.searched import Clock, Hunt
+    from tests.integration.watch.searched import Hunt
 
 PAGES = "/api/v1/log/entries"
 NEAR = 64
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-async def giant(hunted: World, clock: Clock) -> AsyncIterator[GiantV1]:
-    key = hunted.v1.key.key
-    assert isinstance(key, EllipticCurvePrivateKey)
-    made = GiantV1(hunted.v1.hostname, key=key, now=clock, bodies=[foreign_v1(f"leaf {n}") for n in range(64)])
-    async with made as server:
-        yield server
 
 
 def pages(giant: GiantV1) -> int:
