@@ -7,6 +7,7 @@ nothing; and it never says anything about what is in the log.
 from __future__ import annotations
 
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from monitor.entries import decode
@@ -36,7 +37,15 @@ _PAGE = 10
 _RELEASED = "@refs/tags/"
 
 
-async def check(server: V1Server, store: Store, now: datetime) -> IndexState:
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """What a test came to. `answers`: the index answered, if not as it should; an index that is off answers nothing."""
+
+    state: IndexState
+    answers: bool
+
+
+async def check(server: V1Server, store: Store, now: datetime) -> Tested:
     """Test the server's index by subject. Raises nothing: what goes wrong is the reason why it is not honoured."""
     asked = 0
     errors: list[str] = []
@@ -49,7 +58,7 @@ async def check(server: V1Server, store: Store, now: datetime) -> IndexState:
                 asked += 1
                 try:
                     if uuid in await _answer(server, question):
-                        return IndexState(honoured=True, reason="", at=now)
+                        return Tested(IndexState(honoured=True, reason="", at=now), answers=True)
                 except FetchError as error:  # one subject may have too many entries for an answer
                     errors.append(str(error))
                 if len(errors) == _ERRORS:
@@ -59,7 +68,7 @@ async def check(server: V1Server, store: Store, now: datetime) -> IndexState:
     reason = f"asked for {asked} subjects that are in the log, it named none of their entries"
     if errors or not asked:
         reason = errors[-1] if errors else "there is nothing in the log yet to test it with"
-    return IndexState(honoured=False, reason=reason, at=now)
+    return Tested(IndexState(honoured=False, reason=reason, at=now), answers=not errors)
 
 
 async def _answer(server: V1Server, question: Question) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ _LOST_AN_ANSWER = 30
 _ERRORS_IN_A_ROW = 3
 _TESTED_AGAIN = timedelta(hours=1)
 _DOUBTED_AGAIN = timedelta(minutes=5)
+_OFF_AGAIN = timedelta(minutes=1)
 _LOST_AGAIN = timedelta(seconds=20)
 _LOST_AT_MOST = timedelta(hours=1)
 
@@ -66,6 +67,7 @@ class Index:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._state: IndexState | None = None
+        self._answers = True
         self._doubtful = False
         self._testing = asyncio.Lock()
         self._seen: OrderedDict[bytes, None] = OrderedDict()
@@ -77,19 +79,26 @@ class Index:
             now = self._tools.clock()
             state = self._state
             lasts = _TESTED_AGAIN if state is not None and state.honoured else _DOUBTED_AGAIN
+            lasts = lasts if self._answers else _OFF_AGAIN
             if state is not None and not self._doubtful and now - state.at < lasts:
                 return state
             tested = await control.check(server, self._tools.store, now)
-            if state is None or tested.honoured != state.honoured:
-                _log.info("index tested", server=server.host, honoured=tested.honoured, reason=tested.reason)
+            self._state, self._answers, self._doubtful = tested.state, tested.answers, False
+            if state is None or self._state.honoured != state.honoured:
+                _log.info("index tested", server=server.host, honoured=self._state.honoured, reason=self._state.reason)
             async with self._tools.store.write() as tx:
-                await searches.set_index_state(tx, server.host, tested)
-            self._state, self._doubtful = tested, False
-            return tested
+                await searches.set_index_state(tx, server.host, self._state)
+            return self._state
 
     async def ask(self, server: V1Server, asked: Sequence[Question], stopping: Callable[[], bool]) -> Gain:
-        """Ask, and take in what is named. It ends between answers once `stopping` says so, and when the index only fails."""
+        """Ask, and take in what is named. It ends between answers once `stopping` says so, and when the index only fails.
+
+        One that failed its last test by saying nothing at all is not asked before the next one.
+        """
         gain = Gain()
+        if not self._answers and self._state is not None:
+            gain.errors.append(self._state.reason)
+            return gain
         row = 0
         async with aclosing(server.server.search(asked)) as answers:
             async for answer in answers:

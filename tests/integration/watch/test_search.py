@@ -202,7 +202,11 @@ async def test_an_index_that_is_turned_off_is_named_and_nothing_else_suffers(hun
     assert f"{status}" in kept.reason
     assert f"{status}" in dict(searched.errors)[hunt.world.v1.hostname]
 
+    asked = hunt.asked(INDEX)
+    await hunt.search()
+    assert hunt.asked(INDEX) == asked
     hunt.world.v1.heal()
+    hunt.clock.move(seconds=61)
     await hunt.search()
     assert (await state(hunt)).honoured
 
@@ -262,6 +266,7 @@ async def test_a_hostile_index_adds_nothing_and_hides_nothing_from_the_next_pass
     assert await hunt.stored() == []
 
     hunt.world.v1.heal()
+    hunt.clock.move(seconds=61)
     await hunt.search()
 
     assert await hunt.indexes_stored() == [index]
