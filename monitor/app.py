@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Self
 import structlog
 from rich.console import Console
 
-from monitor.alerts import acts, handling, incidents, outbox
+from monitor.alerts import acts, appeared, handling, incidents, outbox
 from monitor.alerts.sinks.register import open_sinks, routes
+from monitor.config.pinned import with_pinned_ids
 from monitor.ct.rfc6962 import CtLog
 from monitor.ct.static import StaticCtLog
 from monitor.entries.prefilter import Prefilter
@@ -65,19 +66,6 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def with_pinned_ids(settings: Settings, pinned: ids.PinnedIds | None) -> Settings:
-    """The settings with the ids that a person pinned, where they name none themselves."""
-    if pinned is None:
-        return settings
-    policy = settings.policy
-    policy = replace(
-        policy,
-        repository_id=policy.repository_id or pinned.repository_id,
-        owner_id=policy.owner_id or pinned.owner_id,
-    )
-    return replace(settings, policy=policy)
-
-
 @dataclass(frozen=True, slots=True)
 class LogReport:
     """What one pass over one log came to."""
@@ -96,7 +84,7 @@ class PollReport:
     undelivered: int = 0
 
 
-class _Opener:
+class Opener:
     """Opens logs with the clients that speak their protocols."""
 
     def __init__(self, client: Client, options: WatchOptions) -> None:
@@ -104,15 +92,18 @@ class _Opener:
         self._options = options
 
     def v1(self, url: str) -> RekorV1:
+        """A Rekor v1 server."""
         options = self._options
         return RekorV1(
             url, self._client, in_flight=options.v1_in_flight, requests_per_second=options.v1_requests_per_second
         )
 
     def v2(self, origin: str, url: str) -> Log:
+        """A Rekor v2 log."""
         return RekorV2(origin, url, self._client, in_flight=self._options.v2_in_flight)
 
     def ct(self, log: FollowedLog, key_id: bytes) -> Log:
+        """A certificate log, of either protocol."""
         rate, in_flight = self._options.ct_requests_per_second, self._options.ct_in_flight
         if log.protocol is Protocol.STATIC_CT:
             return StaticCtLog(log.origin, log.url, self._client, in_flight=in_flight)
@@ -164,7 +155,7 @@ class App:
                 self._clock,
                 settings.watch.pass_time.total_seconds(),
             )
-            self.fleet = Fleet(settings.watch, _Opener(self.client, settings.watch), self.tools)
+            self.fleet = Fleet(settings.watch, Opener(self.client, settings.watch), self.tools)
             indexes = Indexes(self.tools)
             self._search = Search(self.fleet, self.tools, indexes, settings.watch, settings.contributor_keys)
             self._certificates = Certificates(self.fleet, self.tools, indexes, Windows(self.store, self._clock))
@@ -279,6 +270,8 @@ class App:
             await handling.recover(self.store, condition.rule, condition.source, self._alerts, self._clock())
             async with self.store.write() as tx:
                 await health.recovered(tx, condition.rule, condition.source)
+        # What a person did is told in the incident that it closes, not after it.
+        await acts.gather(self.store, self._alerts, self._clock())
         await handling.close_explained(self.store, self._clock())
         return new
 
@@ -286,6 +279,7 @@ class App:
         """Make incidents of findings and deliver what is due; how many deliveries were attempted."""
         await incidents.gather(self.store, self._alerts, self._clock())
         await acts.gather(self.store, self._alerts, self._clock())
+        await appeared.gather(self.store, self._clock())
         return await outbox.deliver(self.store, self.sinks, self._alerts, self._clock())
 
     async def poll(self, stopping: Callable[[], bool] = lambda: False) -> PollReport:

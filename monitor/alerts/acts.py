@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from monitor.store.engine import Store, Tx
     from monitor.store.releases import ReleaseWord
 
-ACTS = ("approved", "imported as approved", "imported as claimed", "withdrawn")
+ACTS = ("approved", "corrected", "imported as approved", "imported as claimed", "withdrawn")
 """What is told; what the settings list is not."""
 
 

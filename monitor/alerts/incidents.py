@@ -45,9 +45,9 @@ def key(stored: StoredFinding) -> str:
         return f"release:{finding.version}"
     if finding.run is not None and (finding.trusted or finding.category is Category.INTEGRITY):
         return f"{_RUN}{finding.run}"
-    if finding.event is not None:
-        return f"event:{finding.event}"
-    return source_key(finding)
+    if finding.category is Category.INTEGRITY and finding.version is not None:
+        return f"release:{finding.version}"
+    return f"event:{finding.event}" if finding.event is not None else source_key(finding)
 
 
 def source_key(finding: Finding) -> str:

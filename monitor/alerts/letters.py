@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from monitor.alerts import acts, wording
+from monitor.alerts import acts, appeared, wording
+from monitor.alerts import exposure as reach
 from monitor.alerts.message import Message, Paragraph, Section
 from monitor.alerts.wording import Said, Telling
 from monitor.model.finding import Severity
 from monitor.model.incident import DeliveryKind
-from monitor.store import deliveries, findings, incidents
+from monitor.store import deliveries, exposure, findings, incidents
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 _MAX_READ = 50
 """Findings of a delivery that are read to word it; all are counted."""
-_TOLD = ("acknowledged", "resolved", "recovered", *acts.ACTS)
+_TOLD = ("acknowledged", "resolved", "recovered", *acts.ACTS, appeared.APPEARED)
 """What was done to an incident that messages repeat."""
 
 
@@ -63,6 +64,7 @@ async def write(tx: Tx, delivery: Delivery, options: AlertOptions, now: datetime
         said=_said(await incidents.events(tx, incident.id), delivery),
         told_at=(first.sent_at or now) if first is not delivery else now,
         severity=delivery.severity,
+        exposures=tuple([await exposure.of(tx, each) for each in reach.asked(told)]),
     )
     thread = root.message_id if root is not None else None
     follows = delivery.kind in (DeliveryKind.EVENT, DeliveryKind.SIGNATURE)

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from monitor.alerts import parts
+from monitor.alerts import exposure, parts
 from monitor.alerts.message import Link, Message, Paragraph, Section, Step
 from monitor.alerts.routing import pages
 from monitor.model.finding import Fact, Severity
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from monitor.alerts.options import AlertOptions
     from monitor.model.finding import Finding
     from monitor.model.incident import Incident
+    from monitor.model.release import Exposure
 
 BASELINE_KEY = "baseline"
 DAY_KEY = "day:"
@@ -58,6 +59,8 @@ class Telling:
     said: tuple[Said, ...]
     told_at: datetime
     severity: Severity
+    exposures: tuple[Exposure, ...] = ()
+    """How customers reach what the findings are about, a logged digest each."""
 
 
 def rule_title(rule: str) -> str:
@@ -108,7 +111,7 @@ def _whole(telling: Telling, options: AlertOptions) -> Message:
     if worst is not None:
         sections += [
             *_accepted(telling.findings),
-            *_exposure(telling.findings),
+            *exposure.section(telling.findings, telling.exposures),
             *_expected(telling.findings),
             Section("When and where", tuple(parts.when_and_where(telling.findings, telling.told_at))),
             *_run(worst),
@@ -176,6 +179,7 @@ def _reply(telling: Telling, options: AlertOptions) -> Message:
     sections = (
         Section("", _happened(telling)),
         *_accepted(telling.findings),
+        *(() if quiet(incident) else exposure.section(telling.findings, telling.exposures)),
         *(() if quiet(incident) else _expected(telling.findings)),
         where,
         *(() if quiet(incident) else _run(worst)),
@@ -246,22 +250,6 @@ def _accepted(findings: tuple[Finding, ...]) -> tuple[Section, ...]:
     if answer is None:
         return ()
     return (Section("Would customers' verification accept it?", (Paragraph(parts.ANSWERS[answer], strong=True),)),)
-
-
-def _exposure(findings: tuple[Finding, ...]) -> tuple[Section, ...]:
-    """What is known of tags that lead customers to the digest; nothing where their verification refuses it anyway."""
-    answer = parts.worst_answer(findings)
-    if answer is None or parts.refused(answer):
-        return ()
-    artifacts = tuple(dict.fromkeys(artifact for f in findings for artifact in f.artifacts))
-    if artifacts:
-        words = f"It is on a digest that we released ({', '.join(artifacts)}): customers have it already."
-    else:
-        words = (
-            "No release that we know carries it. Whether a tag leads to it: `trustacks-monitor digest show sha256:…`, "
-            "with the image's digest from the run's log."
-        )
-    return (Section("Can customers reach it?", (Paragraph(words),)),)
 
 
 def _expected(findings: tuple[Finding, ...]) -> tuple[Section, ...]:

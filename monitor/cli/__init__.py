@@ -12,6 +12,7 @@ from monitor.cli import (
     db,
     demo,
     digest,
+    doctor,
     entries,
     findings,
     identities,
@@ -21,6 +22,7 @@ from monitor.cli import (
     notify,
     releases,
     run,
+    slack,
     timeline,
     watching,
 )
@@ -47,6 +49,8 @@ app.add_typer(releases.app, name="releases")
 app.add_typer(digest.app, name="digest")
 app.add_typer(identities.app, name="identities")
 app.add_typer(ids.app, name="ids")
+app.command("doctor")(doctor.doctor)
+app.add_typer(slack.app, name="slack")
 app.add_typer(notify.app, name="notify")
 app.add_typer(configuration.app, name="config")
 app.add_typer(db.app, name="db")

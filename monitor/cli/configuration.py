@@ -24,7 +24,7 @@ async def check(context: typer.Context) -> None:
     from rich.console import Console  # noqa: PLC0415 - late, as everything that `--help` can do without
 
     from monitor.alerts.sinks import register  # noqa: PLC0415
-    from monitor.history import coverage  # noqa: PLC0415
+    from monitor.config.unset import unset  # noqa: PLC0415
 
     settings = run.settings(context)
     output.record(list(_understood(settings)))
@@ -32,15 +32,7 @@ async def check(context: typer.Context) -> None:
     typer.echo(f"\nalerts go to: {', '.join(sink.name for sink in sinks)}")
     for said in register.shortcomings(sinks):
         typer.echo(f"    {visible(said)}")
-    ignored = [log.origin for log in settings.watch.logs if log.ignore]
-    notes = list(
-        coverage.unchecked(
-            settings.policy, digests=bool(settings.expected or settings.registry.repositories), ignored=ignored
-        )
-    )
-    if not settings.alerts.security_contact:
-        notes.append("no security contact is set: messages cannot say whom to call")
-    for note in notes:
+    for note in unset(settings):
         typer.echo(f"not set: {visible(note)}")
 
 

@@ -74,9 +74,11 @@ def _patience(settings: Settings) -> Patience:
 
 async def unchecked(settings: Settings, tx: Tx) -> list[str]:
     """What these settings, and what is known of releases, leave unchecked, in sentences."""
+    from monitor.config.pinned import with_pinned_ids  # noqa: PLC0415
     from monitor.history import coverage  # noqa: PLC0415
-    from monitor.store import releases  # noqa: PLC0415
+    from monitor.store import ids, releases  # noqa: PLC0415
 
+    settings = with_pinned_ids(settings, await ids.pinned(tx))
     known = (await releases.expectations(tx, None)).sources or bool(settings.expected or settings.registry.repositories)
     ignored = [log.origin for log in settings.watch.logs if log.ignore]
     return list(coverage.unchecked(settings.policy, digests=known, ignored=ignored))

@@ -99,13 +99,30 @@ async def approve(
     observed: Annotated[
         bool, typer.Option("--observed", help="Vouch for what the tags resolve to now, where they were moved.")
     ] = False,
+    instead: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--replace",
+            metavar="ARTIFACT=sha256:…",
+            help="Vouch for this digest in the place of one pinned wrongly, which is expected no more; may be given again.",
+        ),
+    ] = None,
     author: Annotated[str | None, typer.Option(help="Who vouches for it; by default the user of this machine.")] = None,
 ) -> None:
     """Vouch for a version's digests as the registry showed them first, and everything below them."""
-    from monitor.releases import ledger  # noqa: PLC0415
+    from monitor.releases import correct, ledger  # noqa: PLC0415
 
     settings = run.settings(context)
     word = ledger.Word(author or getpass.getuser(), reason, datetime.now(UTC))
+    if instead:
+        if artifact or observed:
+            raise SettingsError("--replace stands alone", cure="approve the other artifacts by a second command")
+        wanted = correct.read(instead, settings.policy)
+        async with run.stored(settings) as store:
+            corrected = await correct.correct(store, version, wanted, settings.policy, word)
+        told = f"corrected by {word.author}" if corrected.disputed else "all of it was corrected before"
+        typer.echo(visible(f"release {version}: {', '.join(wanted)}; {told}"))
+        return
     async with run.stored(settings) as store:
         done = await ledger.approve(store, version, settings.policy, word, artifacts=artifact or (), observed=observed)
     news = f"approved by {word.author}" if done.added else "all of it was approved before"

@@ -1,6 +1,6 @@
 """From a command to the rooms and back to an exit status: loads the settings, opens what a command needs, says what went wrong.
 
-The one place that imports `app` and `daemon`, inside functions: `--help` must not pay for them.
+The one place that imports `app`, `daemon` and `doctor`, inside functions: `--help` must not pay for them.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from monitor.app import App
     from monitor.config import Settings
+    from monitor.model.check import Check
     from monitor.store.engine import Store
 
 P = ParamSpec("P")
@@ -151,6 +152,13 @@ async def serve(app: App, stop: asyncio.Event | None = None) -> None:
     from monitor import daemon  # noqa: PLC0415 - late, as `app`
 
     await daemon.run(app, stop or asyncio.Event())
+
+
+def examined(given: Settings) -> AsyncIterator[Check]:
+    """Everything that the monitor depends on, tried by itself."""
+    from monitor import doctor  # noqa: PLC0415 - late, as `app`
+
+    return doctor.examine(given)
 
 
 def log_to_stderr(*, verbose: bool = False, quiet: bool = False) -> None:

@@ -117,6 +117,10 @@ class Pages:
                     found[index] = await self.single(index, fresh=True)
                 except (NotFoundError, OversizeError, FormatError) as error:
                     missing[index] = _reason(error)
+                except FetchError as error:
+                    if error.status != HTTPStatus.INTERNAL_SERVER_ERROR:
+                        raise
+                    missing[index] = str(error)  # the server is well: it has just given the page
         return pieces(indexes, found, missing)
 
     async def _refused(self, wanted: range, error: FetchError) -> tuple[list[Block | Gap], range]:

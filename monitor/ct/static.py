@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from monitor.fetch import Client
     from monitor.model.log import Block, InclusionProof
 
-DATA_LIMIT: Final = 64 << 20
-"""Above 256 leaves of 128 KiB with their precertificates: a tile that is not read cannot be asked for in parts."""
+DATA_LIMIT: Final = 24 << 20
+"""Above 256 leaves of 40 KiB with their precertificates: a tile that is not read cannot be asked for in parts.
+
+Four of them are held at once (P8).
+"""
 
 
 class StaticCtLog:

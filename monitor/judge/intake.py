@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from monitor.model.entry import LogEntry
     from monitor.model.log import Conflict, Hole, InclusionProof, QuarantinedLeaf
     from monitor.model.release import Expectations
+    from monitor.rules.integrity import Beside
     from monitor.rules.policy import Policy
     from monitor.store.engine import Tx
     from monitor.trust.root import TrustRoot
@@ -134,11 +135,11 @@ async def take(
     return taken
 
 
-async def conflict(tx: Tx, found: Conflict, policy: Policy, now: datetime) -> Taken:
-    """Keep a conflict for ever and its finding with it; one that is known adds nothing."""
+async def conflict(tx: Tx, found: Conflict, policy: Policy, now: datetime, beside: Beside | None = None) -> Taken:
+    """Keep a conflict for ever and its finding with it; one that is known adds nothing. `beside` is the signature it is about."""
     if await logs.add_conflict(tx, found, now) is None:
         return Taken()
-    return Taken(findings=len(await findings.put(tx, (integrity.conflict(found, policy),), now, entry_id=None)))
+    return Taken(findings=len(await findings.put(tx, (integrity.conflict(found, policy, beside),), now, entry_id=None)))
 
 
 async def hole(tx: Tx, found: Hole, policy: Policy, now: datetime, *, told: bool = False) -> Taken:

@@ -21,6 +21,8 @@ class Authority(StrEnum):
     CLAIMED = "claimed"
     OBSERVED = "observed"
     """What a released tag was moved to: it explains, like a claim, and silences nothing."""
+    DISPUTED = "disputed"
+    """It was pinned, and a person said that another digest was released in its place."""
 
 
 VOUCHING = frozenset({Authority.APPROVED, Authority.PINNED, Authority.BASELINE})
@@ -160,6 +162,21 @@ class TagObservation:
     first_seen: datetime
     last_seen: datetime
     gone_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """How customers reach what a logged digest stands for: by which tags, now and ever, as far as the registry was read."""
+
+    logged: str
+    digests: tuple[str, ...]
+    """The images whose hash it is known to be; the digest itself among them only where a tag or a release shows it."""
+    tags: tuple[TagObservation, ...]
+    """Every stretch in which a tag resolved to one of them, the oldest first."""
+    registry: bool
+    """Whether there is a registry that is asked at all."""
+    read_at: datetime | None = None
+    """Until when every registry is known; None where one was never read whole."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -459,8 +459,8 @@ _INTEGRITY = (
     _integrity(
         "bundle-mismatch",
         Severity.CRITICAL,
-        "A signature cites a log entry that says otherwise",
-        "The proof beside one of our artifacts points to a log entry of another certificate, signature or digest.",
+        "A signature beside an artifact does not hold",
+        "A signature beside one of our artifacts does not verify, or its log entry is of another certificate or digest.",
         "Pull the artifact's signature again and compare it with the one kept here.",
         _REACH,
         _STOP,

@@ -50,6 +50,11 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*release[ \t]*\]\]", re.MULTILINE)
 
 
+def is_digest(text: str) -> bool:
+    """Whether a text is `sha256:` and 64 lower-case hexadecimal digits."""
+    return _DIGEST.fullmatch(text) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class ListedDigest:
     """One line of a release: an artifact's (or file's) name, the digest, and what it is of."""
@@ -214,7 +219,7 @@ class _Reader:
                 yield ListedDigest(file, digest, DigestKind.FILE, self._line(("files", file, digest)))
 
     def _is_digest(self, value: object, where: str, *near: str) -> TypeGuard[str]:
-        if isinstance(value, str) and _DIGEST.fullmatch(value):
+        if isinstance(value, str) and is_digest(value):
             return True
         self._fault(f"{where}: {_said(value)} is not sha256: and 64 lower-case hexadecimal digits", *near, value)
         return False

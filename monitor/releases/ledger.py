@@ -21,6 +21,7 @@ from monitor.model.release import (
     Withdrawal,
 )
 from monitor.model.text import visible
+from monitor.rules.release import LATEST
 from monitor.store import releases as kept
 from monitor.store import tags
 
@@ -28,13 +29,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
+    from monitor.model.release import TagObservation
     from monitor.releases.files import ReleaseFile
     from monitor.rules.policy import Policy
     from monitor.store.engine import Store, Tx
 
 _RANK = {authority: rank for rank, authority in enumerate(Authority)}
 """Authorities stand in falling order: 0 is the highest."""
+_EXPLAINING = frozenset({Authority.OBSERVED, Authority.DISPUTED})
 _NAMED = 20
+BASELINE_READ = "registry-baseline:"
+"""How the store's note of when an artifact's tags were first read whole begins; the artifact follows."""
 SETTINGS = "settings"
 """The author of what the settings themselves list: kept, and told to nobody."""
 
@@ -88,7 +93,8 @@ async def import_releases(
             )
             raise SettingsError(
                 told,
-                cure="a release never changes: correct the file, or release a new version; nothing of it was taken in",
+                cure="a release never changes: correct the file, or release a new version; nothing of it was taken in. "
+                "Where the wrong digest was pinned: `releases approve VERSION --replace ARTIFACT=sha256:…`",
             )
         added = await kept.add_digests(tx, digests, hashes, now)
         if added:
@@ -182,8 +188,13 @@ async def withdraw(store: Store, version: str, policy: Policy, word: Word, advis
 async def predict_again(store: Store, policy: Policy, now: datetime) -> int:
     """Add the hashes that stored digests may have under the policy's references of today; return how many rows were new."""
     async with store.write() as tx:
-        digests = await kept.digests(tx)
+        digests = (*await kept.digests(tx), *(of_tag(each) for each in await tags.of_tag(tx, LATEST)))
         return await kept.add_digests(tx, [], [each for digest in digests for each in predicted(digest, policy)], now)
+
+
+def of_tag(seen: TagObservation) -> ExpectedDigest:
+    """Return what a tag showed, as a digest that nobody vouches for: to compute its hashes, not to be kept."""
+    return ExpectedDigest(seen.tag, seen.artifact, seen.digest, DigestKind.TAG, Authority.OBSERVED)
 
 
 def predicted(digest: ExpectedDigest, policy: Policy) -> tuple[ExpectedHash, ...]:
@@ -210,7 +221,7 @@ def _contradictions(
             continue
         for old in held.get((each.version, each.artifact, each.kind), ()):
             higher = old.authority in VOUCHING or _RANK[old.authority] <= _RANK[each.authority]
-            if old.digest != each.digest and old.authority is not Authority.OBSERVED and higher:
+            if old.digest != each.digest and old.authority not in _EXPLAINING and higher:
                 yield (
                     each,
                     (

@@ -8,30 +8,31 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from monitor.errors import FetchError, MonitorError, NotFoundError
+from monitor.errors import FetchError, NotFoundError
 from monitor.judge import releases as judging
 from monitor.judge.releases import BELOW
 from monitor.model.release import VOUCHING, Authority, DigestKind, ExpectedDigest, Version
 from monitor.model.text import clip, rfc3339, visible
-from monitor.releases import beside
-from monitor.releases.ledger import predicted
+from monitor.releases import attachments, beside
+from monitor.releases import locate as locating
+from monitor.releases.ledger import BASELINE_READ, of_tag, predicted
 from monitor.releases.reference import INDEXES
-from monitor.rules.releases import LATEST
-from monitor.store import bundles, health, meta, releases, signatures, tags
+from monitor.rules.release import LATEST
+from monitor.store import bundles, health, meta, releases, tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from monitor.model.release import TagObservation
     from monitor.releases.beside import Examiner
+    from monitor.releases.lookup import Lookup
     from monitor.releases.reference import Manifest, Reference
     from monitor.rules.policy import Policy
-    from monitor.store.bundles import Attachment
     from monitor.store.engine import Store, Tx
 
 _log = structlog.get_logger(__name__)
@@ -41,12 +42,6 @@ _AT_ONCE = 8
 _MOST_TAGS = 20_000
 _MOST_BELOW = 500
 _DEEPEST = 3
-_ATTACHMENTS_A_PASS = 2_000
-_ATTACHMENTS_A_STEP = 32
-_RECENT = timedelta(days=1)
-"""How long after its first sight a digest's signatures are asked for in every pass."""
-_AGAIN = timedelta(hours=6)
-"""How often older ones are."""
 _SHOWN = 300
 _NAMED = 3
 
@@ -74,6 +69,8 @@ class Tools:
     examiner: Examiner
     policy: Policy
     clock: Callable[[], datetime]
+    lookup: Lookup | None = None
+    """Fetches cited entries out of logs that are not read whole; without it those stay unchecked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +98,18 @@ class _Listing:
     errors: tuple[str, ...]
 
 
-class _Troubles:
+class Troubles:
     """What went wrong, by host."""
 
     def __init__(self) -> None:
         self.of: dict[str, list[str]] = {}
 
     def add(self, host: str, error: str) -> None:
+        """Keep one trouble of a host, clipped and made visible."""
         self.of.setdefault(host, []).append(clip(visible(error), _SHOWN))
 
     def told(self) -> dict[str, str]:
+        """Return the troubles in words, the first few of each host and how many more."""
         return {
             host: "; ".join(errors[:_NAMED]) + (f"; and {len(errors) - _NAMED} more" if len(errors) > _NAMED else "")
             for host, errors in self.of.items()
@@ -120,7 +119,7 @@ class _Troubles:
 async def refresh(tools: Tools, stopping: Callable[[], bool] = lambda: False) -> RefreshReport:
     """One pass over every artifact. A registry's trouble is reported to `health` and in the report, never raised."""
     began = tools.clock()
-    troubles = _Troubles()
+    troubles = Troubles()
     listings = await asyncio.gather(
         *(_listing(tools, artifact, ref, troubles) for artifact, ref in tools.repositories.items())
     )
@@ -129,19 +128,22 @@ async def refresh(tools: Tools, stopping: Callable[[], bool] = lambda: False) ->
         begun, expected = await _observe(tx, read, tools.policy, began)
         reviewed = await judging.review(tx, tools.policy, began)
     found = expected + reviewed.promoted
-    kept, more = await _attachments(tools, troubles, stopping)
+    kept, more = await attachments.ask(tools, troubles, stopping)
+    looked = 0
+    if tools.lookup is not None:
+        looked = await locating.look_up(tools.store, tools.lookup, tools.policy, tools.clock, stopping)
     errors = troubles.told()
     async with tools.store.write() as tx:
         await _report(tx, tools, errors, began, whole=not more and not stopping())
         again = await judging.review(tx, tools.policy, tools.clock())
         explained = await beside.take_in(tx, tools.clock())
-        located = await beside.locate(tx, tools.policy, tools.clock())
+        located = await locating.locate(tx, tools.policy, tools.clock(), lookup=tools.lookup is not None)
     return RefreshReport(
         tags=sum(len(each.seen) for each in read),
         begun=begun,
         expected=found + explained + again.promoted,
         bundles=kept,
-        findings=reviewed.findings + again.findings + located,
+        findings=reviewed.findings + again.findings + looked + located,
         errors=errors,
         more=more,
     )
@@ -175,7 +177,7 @@ async def _report(tx: Tx, tools: Tools, errors: Mapping[str, str], began: dateti
             await health.report(tx, releases.UNREACHABLE, source_of(host), began, None)
 
 
-async def _listing(tools: Tools, artifact: str, ref: Reference, troubles: _Troubles) -> _Listing | None:
+async def _listing(tools: Tools, artifact: str, ref: Reference, troubles: Troubles) -> _Listing | None:
     """Read one artifact's tags. None, and a trouble, when they could not be listed."""
     try:
         named = await tools.registry.tags(ref)
@@ -252,16 +254,18 @@ async def _observe(tx: Tx, read: Sequence[_Listing], policy: Policy, now: dateti
                 digests.extend(
                     await _expected(tx, each, listing.below.get(each.digest, ()), first=first, among=digests)
                 )
-        hashes = [every for each in digests for every in predicted(each, policy)]
+        # `latest` vouches for nothing: its hashes only say that customers who name no version reach what a log shows.
+        latest = [of_tag(each) for each in new if each.tag == LATEST]
+        hashes = [every for each in (*digests, *latest) for every in predicted(each, policy)]
         expected += await releases.add_digests(tx, digests, hashes, now)
-        await bundles.want(tx, listing.artifact, [each.digest for each in digests], now)
+        await bundles.want(tx, listing.artifact, [each.digest for each in (*digests, *latest)], now)
         begun += len(new)
     return begun, expected
 
 
 async def _first_reading(tx: Tx, listing: _Listing, now: datetime) -> bool:
     """Whether this is the first reading of an artifact's tags that is whole: what stands there is the baseline."""
-    key = f"registry-baseline:{listing.artifact}"
+    key = f"{BASELINE_READ}{listing.artifact}"
     if await meta.get(tx, key) is not None:
         return False
     if not listing.errors:
@@ -285,56 +289,3 @@ async def _expected(
     own = ExpectedDigest(seen.tag, seen.artifact, seen.digest, DigestKind.TAG, authority, "registry", "")
     under = [replace(own, digest=each, kind=DigestKind.MANIFEST, reason=BELOW + seen.digest) for each in below]
     return [own, *under]
-
-
-async def _attachments(tools: Tools, troubles: _Troubles, stopping: Callable[[], bool]) -> tuple[int, bool]:
-    """Ask what lies beside the digests that are due. Returns how many bundles are new, and whether more is due."""
-    began = tools.clock()
-    kept = done = 0
-    async with tools.store.read() as tx:
-        older = began if await signatures.pending(tx) else began - _AGAIN
-    asked: set[tuple[str, str]] = set()
-    while not stopping():
-        async with tools.store.read() as tx:
-            due = await bundles.due(tx, began - _RECENT, older, before=began, limit=_ATTACHMENTS_A_STEP)
-        due = [each for each in due if (each.artifact, each.digest) not in asked]
-        if not due:
-            return kept, False
-        if done >= _ATTACHMENTS_A_PASS:
-            return kept, True
-        asked |= {(each.artifact, each.digest) for each in due}
-        limit = asyncio.Semaphore(_AT_ONCE)
-        results = await asyncio.gather(*(_one(tools, each, limit) for each in due))
-        async with tools.store.write() as tx:
-            for attachment, found, error in results:
-                ref = tools.repositories.get(attachment.artifact)
-                if error and ref is not None:
-                    troubles.add(ref.host, error)
-                await bundles.asked(tx, attachment.artifact, attachment.digest, tools.clock(), error)
-                for each in found:
-                    await bundles.add(tx, each)
-                kept += len(found)
-        done += len(due)
-    return kept, True
-
-
-async def _one(
-    tools: Tools, attachment: Attachment, limit: asyncio.Semaphore
-) -> tuple[Attachment, tuple[bundles.StoredBundle, ...], str]:
-    """Fetch and verify what lies beside one digest; what could not be had is said."""
-    ref = tools.repositories.get(attachment.artifact)
-    if ref is None:
-        return attachment, (), ""
-    async with tools.store.read() as tx:
-        known = await bundles.known(tx, attachment.artifact, attachment.digest, tools.examiner.root.digest)
-    async with limit:
-        try:
-            found, missed = await tools.examiner.examine(
-                attachment.artifact, ref, attachment.digest, known, tools.clock()
-            )
-        except FetchError as error:
-            return attachment, (), str(error)
-        except MonitorError as error:
-            _log.warning("attachments unread", artifact=attachment.artifact, digest=attachment.digest, error=str(error))
-            return attachment, (), str(error)
-    return attachment, found, missed

@@ -173,7 +173,11 @@ def _expected(subject: Subject) -> str:
     return f"a digest of release {version}" if version else "a digest of a release"
 
 
-_EXPLAINS = {Authority.CLAIMED: "claimed as", Authority.OBSERVED: "its tag was moved to this digest:"}
+_EXPLAINS = {
+    Authority.CLAIMED: "claimed as",
+    Authority.OBSERVED: "its tag was moved to this digest:",
+    Authority.DISPUTED: "was pinned, until a person put another digest in its place:",
+}
 
 
 def _explained(expectations: Expectations) -> tuple[Fact, ...]:

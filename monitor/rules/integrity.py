@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from monitor.model.finding import Fact, Finding, Severity
@@ -27,22 +28,55 @@ RULE_OF = {
 """Every way in which a log contradicts itself has its rule."""
 
 
-def conflict(found: Conflict, policy: Policy | None = None) -> Finding:
-    """Return the finding of a conflict; the same (log, kind, key) is the same finding."""
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A signature that lies beside a released digest, where a conflict is about one."""
+
+    artifact: str
+    digest: str
+    version: str | None = None
+    """The release that the digest belongs to."""
+    identity: str | None = None
+    """The name in its certificate."""
+    run: str | None = None
+    """The run that made it, only where it verifies."""
+    foreign: bool = False
+    """It does not verify and does not bear our name: anyone with the right to push may have put it there."""
+    history: bool = False
+
+
+def conflict(found: Conflict, policy: Policy | None = None, beside: Beside | None = None) -> Finding:
+    """Return the finding of a conflict; the same (log, kind, key) is the same finding.
+
+    A foreign signature that does not verify is medium: customers' verification refuses it, and no log has lied.
+    """
     rule = RULE_OF[found.kind]
     facts = [fact("log", found.log)]
     if found.index is not None:
         facts.append(fact("index", str(found.index)))
+    if beside is not None:
+        facts += [fact("beside", beside.artifact), fact("image", beside.digest)]
+        facts += [fact("name in its certificate", beside.identity)] if beside.identity else []
     facts.extend(Fact(f"kept: {name}", f"{len(data)} bytes") for name, data in found.evidence)
-    return Finding(
+    finding = Finding(
         rule,
-        severity(rule, None, policy),
+        severity(rule, Severity.MEDIUM if beside is not None and beside.foreign else None, policy),
         RULES[rule].category,
         f"log:{found.log}:{found.key}",
         found.summary,
         tuple(facts),
         log=found.log,
         index=found.index,
+    )
+    if beside is None:
+        return finding
+    return replace(
+        finding,
+        artifacts=(beside.artifact,),
+        digest=beside.digest,
+        version=beside.version,
+        run=beside.run,
+        history=beside.history,
     )
 
 

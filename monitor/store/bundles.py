@@ -98,6 +98,18 @@ async def every(tx: Tx) -> list[StoredBundle]:
     return await _read(tx)
 
 
+async def with_status(tx: Tx, *statuses: InLog) -> list[StoredBundle]:
+    """Return every bundle that verified and whose cited entry stands so, without its bytes, the one looked up longest ago first."""
+    c = bundles.c
+    found = await _read(tx, c.in_log.in_(statuses), c.verified == "yes")
+    return sorted(found, key=lambda each: (each.checked_at is not None, each.checked_at or each.fetched_at, each.id))
+
+
+async def get(tx: Tx, bundle_id: int) -> StoredBundle | None:
+    """Return one bundle with its bytes."""
+    return next(iter(await _read(tx, bundles.c.id == bundle_id, data=True)), None)
+
+
 async def in_log(tx: Tx, status: InLog, limit: int, after: int = 0) -> list[StoredBundle]:
     """Return at most `limit` bundles of this status with their bytes, in the order in which they were found."""
     c = bundles.c

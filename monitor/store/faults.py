@@ -27,6 +27,17 @@ _CURES = (
     ("unable to open", "check the path of the database and its permissions"),
     ("not a database", "this file is something else: check the URL"),
     ("malformed", "restore the database from a backup"),
+    ("onnection refused", "start PostgreSQL, or correct host and port in the database URL"),
+    ("No such file or directory", "start PostgreSQL, or correct the host (a socket's directory) in the database URL"),
+    ("could not translate host name", "correct the host in the database URL, or mend the name service"),
+    ("failed to resolve host", "correct the host in the database URL, or mend the name service"),
+    ("timeout expired", "check host and port in the database URL, and the firewall between"),
+    ("authentication failed", "correct user and password in the database URL (TRUSTACKS_MONITOR_DATABASE or …_FILE)"),
+    ("no password supplied", "give the password with the URL in TRUSTACKS_MONITOR_DATABASE or …_FILE"),
+    ("no pg_hba.conf entry", "let this user in from this host, in the server's pg_hba.conf"),
+    ("FATAL:  database", "create the database, or correct its name in the URL"),
+    ("FATAL:  role", "create the role, or correct the user in the URL"),
+    ("permission denied", "grant this user the rights to the database's schema and tables"),
 )
 
 

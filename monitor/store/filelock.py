@@ -27,6 +27,11 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def _holder(descriptor: int) -> str:
+    said = os.pread(descriptor, _SHOWN, 0).decode("ascii", "replace").strip() if hasattr(os, "pread") else ""
+    return f"process {said}" if said.isdigit() else "another process"
+
+
 @dataclass(frozen=True, slots=True)
 class FileLock:
     """A held lock. The file stays when it is released: removing it would let two processes hold two files of one name."""
@@ -47,9 +52,8 @@ class FileLock:
         try:
             _lock(descriptor)
         except OSError as error:
-            holder = os.pread(descriptor, _SHOWN, 0).decode("ascii", "replace").strip() if hasattr(os, "pread") else ""
+            who = _holder(descriptor)
             os.close(descriptor)
-            who = f"process {holder}" if holder.isdigit() else "another process"
             raise NotLeaderError(
                 f"{database} is in use by another daemon ({who} holds {path.name})",
                 cure="stop the other daemon, or give this one its own database",
@@ -57,6 +61,26 @@ class FileLock:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         return cls(path, descriptor)
+
+    @staticmethod
+    def held(database: Path) -> str | None:
+        """Who holds the lock, for people to read; None when nobody does. It is tried for an instant, and never made. StoreError."""
+        path = database.with_name(database.name + ".lock")
+        try:
+            descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(
+                f"cannot open the lock {path}: {error.strerror}", cure="check the owner and mode of the file"
+            ) from error
+        try:
+            _lock(descriptor)
+        except OSError:
+            return _holder(descriptor)
+        finally:
+            os.close(descriptor)
+        return None
 
     def release(self) -> None:
         """Let the next one have it."""

@@ -51,6 +51,12 @@ async def acquire(tx: Tx, holder: str, now: datetime, ttl: timedelta, *, dead: b
     return fence
 
 
+async def held(tx: Tx, now: datetime) -> str | None:
+    """Who has the lease, and until when at least, for people to read; None when it is free."""
+    row = (await tx.execute(sa.select(lease).where(lease.c.id == _ROW))).one_or_none()
+    return f"{row.holder}, at least until {rfc3339(row.expires_at)}" if row and row.expires_at > now else None
+
+
 async def check(tx: Tx, fence: int) -> None:
     """Hold the row until the transaction ends, so that nobody succeeds us within it. NotLeaderError when somebody has."""
     row = (await tx.execute(sa.select(lease).where(lease.c.id == _ROW).with_for_update(read=True))).one_or_none()

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from monitor.errors import LostRaceError
-from monitor.model.release import VOUCHING, Expectations, ExpectedDigest, ExpectedHash, Match, Withdrawal
+from monitor.model.release import (
+    VOUCHING,
+    Authority,
+    Expectations,
+    ExpectedDigest,
+    ExpectedHash,
+    Match,
+    Withdrawal,
+)
 from monitor.store import health, meta
 from monitor.store.sql import chunks, insert
 from monitor.store.tables import expected_digests, expected_hashes, operator_events, tag_observations, withdrawals
@@ -42,6 +50,15 @@ async def add_digests(tx: Tx, digests: Sequence[ExpectedDigest], hashes: Sequenc
     if added:
         await begin_generation(tx)
     return added
+
+
+async def dispute(tx: Tx, digest: ExpectedDigest, author: str, reason: str) -> None:
+    """Have one row make nothing expected any more, on somebody's word; the caller begins a new generation."""
+    c = expected_digests.c
+    names = ("version", "artifact", "digest", "kind", "authority")
+    here = [c[name] == getattr(digest, name) for name in names]
+    values = {"authority": Authority.DISPUTED, "author": author, "reason": reason}
+    await tx.execute(sa.update(expected_digests).where(*here).values(values))
 
 
 def _digest_row(digest: ExpectedDigest, now: datetime) -> dict[str, Any]:
@@ -84,14 +101,13 @@ async def expectations(tx: Tx, value: str | None) -> Expectations:
     vouched = sa.select(c.version, c.artifact).where(c.authority.in_(sorted(VOUCHING))).distinct()
     complete = frozenset((row.version, row.artifact) for row in await tx.execute(vouched))
     hosts = await registries(tx)
-    answered = [each.last_success for each in hosts if each.last_success is not None]
     return Expectations(
         tuple(matches),
         complete,
         sources=bool(complete or hosts),
         registry=bool(hosts),
         unreachable=any(each.failing_since is not None and each.good_passes == 0 for each in hosts),
-        asked_at=min(answered) if answered and len(answered) == len(hosts) else None,
+        asked_at=known_until(hosts),
         tag_first_seen=await _tag_first_seen(tx, matches),
     )
 
@@ -100,6 +116,12 @@ async def registries(tx: Tx) -> list[Condition]:
     """Return how each registry fares that was ever asked and not forgotten."""
     every = await health.conditions(tx)
     return [each for each in every if each.rule == UNREACHABLE and each.source.startswith(REGISTRY)]
+
+
+def known_until(hosts: Sequence[Condition]) -> datetime | None:
+    """Return until when all of these registries are known; None where one never answered, or there is none."""
+    answered = [each.last_success for each in hosts if each.last_success is not None]
+    return min(answered) if answered and len(answered) == len(hosts) else None
 
 
 async def _tag_first_seen(tx: Tx, matches: Sequence[Match]) -> datetime | None:

@@ -16,6 +16,7 @@ from aiohttp import web
 from monitor.testbed.server import LoopbackServer, json_reply
 from monitor.testbed.slack_limits import refusal
 from monitor.testbed.slack_message import BOT, SlackMessage
+from monitor.testbed.slack_scopes import GRANTED, lacking
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,11 +31,12 @@ TEAM: Final = "T0TESTBED"
 
 @dataclass(slots=True)
 class Channel:
-    """A channel by id and name, and whether the bot was invited."""
+    """A channel by id and name, whether the bot was invited, and whether only members can see it."""
 
     id: str
     name: str
     joined: bool = True
+    private: bool = False
     last_post: float = field(default=float("-inf"), repr=False)
 
 
@@ -57,6 +59,8 @@ class Slack(LoopbackServer):
         self.token = token
         self.rate_limited = rate_limited
         """Whether a second message to a channel within a second is answered with 429."""
+        self.scopes: str | None = GRANTED
+        """What the token may do, as every answer says it in a header; None: it is not said, and everything may be done."""
         self.channels = [Channel("C0SECURITY", "security-alerts"), Channel("C0ELSEWHERE", "elsewhere", joined=False)]
         self._messages: list[SlackMessage] = []
         self._last_ts = 0
@@ -114,13 +118,15 @@ class Slack(LoopbackServer):
     def _api(
         self, method: Callable[[Fields], dict[str, object]]
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """Check the token, run a method, and answer as Slack does: 200 with `ok`, or 429."""
+        """Check the token and its scopes, run a method, and answer as Slack does: 200 with `ok`, or 429."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
             try:
                 fields = await _fields(request)
                 self._authenticate(request, fields)
-                return json_reply({"ok": True, **method(fields)})
+                self._permit(request, fields)
+                said = {} if self.scopes is None else {"X-OAuth-Scopes": self.scopes}
+                return json_reply({"ok": True, **method(fields)}, headers=said)
             except _NotOkError as problem:
                 answer: dict[str, object] = {"ok": False, "error": problem.error}
                 if problem.error == "ratelimited":
@@ -150,6 +156,12 @@ class Slack(LoopbackServer):
             raise _NotOkError("not_authed")
         if given != self.token:
             raise _NotOkError("invalid_auth")
+
+    def _permit(self, request: web.Request, fields: Fields) -> None:
+        name = str(fields.get("channel", "")).removeprefix("#")
+        private = any(each.private for each in self.channels if name in (each.id, each.name))
+        if lacking(request.path.rpartition("/")[2], self.scopes, private=private):
+            raise _NotOkError("missing_scope")
 
     # methods
 
@@ -240,7 +252,7 @@ class Slack(LoopbackServer):
         for channel in self.channels:
             if name in (channel.id, channel.name):
                 if not channel.joined:
-                    raise _NotOkError("not_in_channel")
+                    raise _NotOkError("channel_not_found" if channel.private else "not_in_channel")
                 return channel
         raise _NotOkError("channel_not_found")
 

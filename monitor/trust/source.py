@@ -13,7 +13,7 @@ import threading
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urljoin
 
 from monitor.errors import TrustRootError
@@ -21,6 +21,7 @@ from monitor.trust.root import MAX_ROOT, TrustRoot, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
 REPOSITORIES: Mapping[str, str] = {
     "production": "https://tuf-repo-cdn.sigstore.dev",
@@ -60,6 +61,37 @@ class RootSource:
     async def refresh(self) -> TrustRoot:
         """The newest root. TrustRootError when it cannot be had or read; the kept copy is then unchanged."""
         return await _in_thread(self._refresh)
+
+    async def held(self) -> TrustRoot | None:
+        """The copy kept from the last good refresh, else the one that `sigstore` ships: nobody is asked. None without either."""
+        return await _in_thread(self._held)
+
+    def expires(self) -> tuple[str, datetime] | None:
+        """The role of the metadata of the last refresh that ends first, and when; None where the source is a file."""
+        from tuf.api.metadata import Metadata  # noqa: PLC0415 - as in `_download`
+
+        if not self._url:
+            return None
+        ends = {}
+        for role in ("root", "timestamp", "snapshot", "targets"):
+            path = self._home() / "metadata" / f"{role}.json"
+            if path.is_file():
+                metadata: Metadata[Any] = Metadata.from_file(str(path))
+                ends[role] = metadata.signed.expires
+        first = min(ends, key=ends.__getitem__, default=None)
+        return None if first is None else (first, ends[first])
+
+    def _held(self) -> TrustRoot | None:
+        try:
+            if not self._url:
+                return self._read(Path(self._options.source))
+            kept = self._home() / _TARGET
+            if kept.is_file():
+                return self._read(kept)
+        except TrustRootError:
+            pass  # no copy of use: what is wrong with the source itself is told by `refresh`
+        shipped = self._shipped(_TARGET)
+        return None if shipped is None else parse(shipped)
 
     def _load(self) -> TrustRoot:
         if not self._url:
@@ -117,8 +149,7 @@ class RootSource:
             raise
         except Exception as error:  # tuf, its network library and the disk raise many kinds; all mean the same
             raise TrustRootError(
-                f"cannot fetch the trusted root from {self._url}: {type(error).__name__}: {error}",
-                cure="check the network and the TUF repository; the last good root stays in force",
+                f"cannot fetch the trusted root from {self._url}: {_reason(error)}", cure=_cure(error)
             ) from error
         if path is None:
             raise TrustRootError(
@@ -149,6 +180,32 @@ class RootSource:
             return None
         found = resources.files("sigstore").joinpath("_store", quote(self._url, safe=""), name)
         return found.read_bytes() if found.is_file() else None
+
+
+def _reason(error: Exception) -> str:
+    """What was raised, in words; where TUF says nothing of its own, what its network library said of the connection."""
+    said: object = error
+    if not str(error) and error.__cause__ is not None:
+        said = getattr(error.__cause__, "reason", None) or error.__cause__
+    return f"{type(said).__name__}: {said}"
+
+
+def _cure(error: Exception) -> str:
+    """What the operator can do about what TUF, its network library or the disk raised."""
+    from tuf.api.exceptions import DownloadError, ExpiredMetadataError, RepositoryError  # noqa: PLC0415 - as in `_download`
+
+    if isinstance(error, ExpiredMetadataError):
+        what = "check this machine's clock; if it is right, the repository, or a mirror or proxy before it, serves what is over"
+    elif isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
+        what = "make the state directory writable for this user, with room on its disk"
+    elif isinstance(error, DownloadError) or not isinstance(error, RepositoryError):
+        what = "check the network, the proxy and the address of the TUF repository"
+    else:
+        what = (
+            "check that trust.source is the right repository, trust.tuf_root its first root, and that no proxy alters it: "
+            "what it serves does not verify"
+        )
+    return f"{what}; the last good root, where there was one, stays in force"
 
 
 def _bounded(path: Path, limit: int) -> bytes:

@@ -209,7 +209,10 @@ class Keeper:
         """Ask again about checkpoints that could not be joined before: the ones met earliest first."""
         async with self._store.read() as tx:
             seen = await logs.with_status(tx, self._followed.origin, CheckpointStatus.SEEN, _SEEN_A_PASS)
+            newest = await logs.newest(tx, self._followed.origin)
         for stored in seen:
+            if stored.source is CheckpointSource.BUNDLE and (newest is None or stored.size > newest.size):
+                continue  # the log itself has not shown as much yet: what it shows comes first
             if await self.hold(Checkpoint.parse(stored.note), stored.source) is Standing.UNPROVEN:
                 return
 

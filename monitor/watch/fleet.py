@@ -107,7 +107,7 @@ class Fleet:
             if trusted.protocol is Protocol.REKOR_V1:
                 found, rotated = await self._shards(trusted)
             else:
-                found = [_one(trusted)]
+                found = [trusted.followed]
                 # A certificate log that the root has had all along is no rotation: an older program did not follow it.
                 rotated = begun is not None and (not trusted.protocol.certificates or trusted.begins > begun)
             for followed in found:
@@ -221,11 +221,6 @@ class Fleet:
         async with self._tools.store.read() as tx:
             begun = await meta.get(tx, _BEGUN)
         return parse_rfc3339(begun) if begun is not None else None
-
-
-def _one(trusted: Trusted) -> FollowedLog:
-    state = LogState.ENDED if trusted.ended else LogState.ACTIVE
-    return FollowedLog(trusted.origin, trusted.protocol, trusted.url, trusted.mode, state)
 
 
 def _host(log: FollowedLog) -> str:

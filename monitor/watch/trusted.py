@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from monitor.errors import FormatError
-from monitor.model.log import MODES, Mode, Protocol
+from monitor.model.log import MODES, FollowedLog, LogState, Mode, Protocol
 from monitor.watch.keys import LogKey
 
 if TYPE_CHECKING:
@@ -36,6 +36,12 @@ class Trusted:
     begins: datetime
     override: LogOverride | None = None
     refused: str = ""
+
+    @property
+    def followed(self) -> FollowedLog:
+        """A log that is one by itself, as it is followed; a Rekor v1 server lists its own."""
+        state = LogState.ENDED if self.ended else LogState.ACTIVE
+        return FollowedLog(self.origin, self.protocol, self.url, self.mode, state)
 
 
 @dataclass(frozen=True, slots=True)

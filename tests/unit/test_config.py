@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from monitor import config
 from monitor.config import settings as rooms
 from monitor.config import shapes, sources
+from monitor.config.unset import unset
 from monitor.errors import SettingsError
 from monitor.model.finding import Severity
 from monitor.model.log import Mode
@@ -54,6 +55,18 @@ def refused(load: Callable[..., Settings], text: str, **environ: str) -> str:
 def test_the_example_file_says_exactly_what_is_built_in() -> None:
     example = config.load(EXAMPLE, HOME)
     assert replace(example, file=None) == config.load(None, HOME, system=NOWHERE)
+
+
+def test_the_example_file_needs_three_edits_which_stand_at_its_top(load: Callable[..., Settings]) -> None:
+    top = [line for line in EXAMPLE.read_text().splitlines()[:10] if line and not line.startswith("#")]
+    assert top == ['slack.channel = ""', 'slack.mention = ""', 'alerts.security_contact = ""']
+    text = EXAMPLE.read_text()
+    for line, value in zip(top, ("C0123", "S0123", "security@example.com"), strict=True):
+        text = text.replace(f"\n{line}\n", f"\n{line[:-2]}{value!r}\n")
+    settings = load(text, SLACK_TOKEN="xoxb-1")  # noqa: S106 - made up
+    assert (settings.slack.channel, settings.slack.mention) == ("C0123", "S0123")
+    assert settings.alerts.security_contact == "security@example.com"
+    assert not any("slack" in said or "contact" in said for said in unset(settings))
 
 
 def test_every_setting_stands_in_the_example_file() -> None:

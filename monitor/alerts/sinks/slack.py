@@ -30,8 +30,19 @@ if TYPE_CHECKING:
     from monitor.alerts.sinks.slack_blocks import Rendered
 
 MARKER = "trustacks_monitor_delivery"
+SCOPES: Mapping[str, str] = {
+    "auth.test": "",
+    "chat.postMessage": "chat:write",
+    "chat.update": "chat:write",
+    "conversations.history": "channels:history",
+    "conversations.replies": "channels:history",
+}
+"""The Web API methods that are called, and the bot scope that each needs (none: any token may). The manifest asks for these scopes."""
+PRIVATE: Mapping[str, str] = {"channels:history": "groups:history"}
+"""What a scope for public channels is called for private ones."""
 _MESSAGE_ID = re.compile(r"([A-Z0-9]{2,40})/([0-9]{1,20}\.[0-9]{1,12})")
-_CONVERSATION = re.compile(r"[CGD][A-Z0-9]{2,40}")
+CONVERSATION = re.compile(r"[CGD][A-Z0-9]{2,40}")
+"""A channel by its id."""
 _FIND_PAGES = 10
 _FIND_PAGE = 200
 
@@ -103,12 +114,12 @@ class SlackBot:
             "unfurl_media": False,
         }
         try:
-            answer = await self._call("chat.postMessage", {**common, **_content(rendered)})
+            answer = await self.call("chat.postMessage", {**common, **_content(rendered)})
         except RefusedError as refusal:
             if refusal.error in GONE and parent is not None:
                 return await self.send(message, thread=None, broadcast=False, marker=marker, repeat=repeat)
             text = slack_blocks.plain(message, group=group, repeat=repeat)
-            answer = await self._call("chat.postMessage", {**common, "text": text, "mrkdwn": True})
+            answer = await self.call("chat.postMessage", {**common, "text": text, "mrkdwn": True})
         return f"{answer.get('channel')}/{answer.get('ts')}"
 
     async def edit(self, message_id: str, message: Message) -> None:
@@ -117,12 +128,12 @@ class SlackBot:
         rendered = slack_blocks.render(message, group=self._options.mention)
         common = {"channel": channel, "ts": ts}
         try:
-            await self._call("chat.update", {**common, **_content(rendered)})
+            await self.call("chat.update", {**common, **_content(rendered)})
         except RefusedError as refusal:
             if refusal.error in GONE:
                 raise
             text = slack_blocks.plain(message, group=self._options.mention)
-            await self._call("chat.update", {**common, "text": text, "blocks": []})
+            await self.call("chat.update", {**common, "text": text, "blocks": []})
 
     async def find(self, marker: str, *, thread: str | None, since: datetime) -> str | None:
         """Look through what was posted since for our marker. None also where the app may not read the channel."""
@@ -136,11 +147,11 @@ class SlackBot:
         }
         if parent is not None:
             wanted["ts"] = parent
-        elif not _CONVERSATION.fullmatch(channel):
+        elif not CONVERSATION.fullmatch(channel):
             return None  # history is asked by id, and a name can be another channel's tomorrow
         for _ in range(_FIND_PAGES):
             try:
-                answer = await self._call(method, wanted)
+                answer = await self.call(method, wanted)
             except RefusedError:
                 return None
             for each in answer.get("messages") or ():
@@ -153,8 +164,8 @@ class SlackBot:
             wanted["cursor"] = cursor
         return None
 
-    async def _call(self, method: str, arguments: Mapping[str, Any]) -> AsyncSlackResponse:
-        """Ask Slack. Its reading methods take no JSON."""
+    async def call(self, method: str, arguments: Mapping[str, Any]) -> AsyncSlackResponse:
+        """Ask Slack, by a method of `SCOPES`. Its reading methods take no JSON. DeliveryError."""
         reading = method.startswith("conversations.")
         given = {name: value for name, value in arguments.items() if value is not None}
         try:

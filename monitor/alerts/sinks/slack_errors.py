@@ -52,7 +52,7 @@ _CURES: Mapping[str, str] = {
     "channel_not_found": "check the channel in the settings; a private channel is found only once the bot is invited",
     "not_in_channel": "invite the bot into the channel (/invite), or give the app the scope chat:write.public",
     "is_archived": "the channel is archived: unarchive it or name another one in the settings",
-    "missing_scope": "give the app the scopes chat:write and channels:history (groups:history for a private channel)",
+    "missing_scope": "give the app the scopes chat:write and channels:history (groups:history for a private channel), and install it again",
     "no_service": "the incoming webhook was removed: make a new one",
     "no_team": "the incoming webhook's workspace is gone: make a new one",
     "channel_is_archived": "the webhook's channel is archived: make a webhook for another one",

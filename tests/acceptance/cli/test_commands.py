@@ -126,6 +126,15 @@ async def test_status_tells_protected_from_not_protected(cli: Cli) -> None:
     assert "is the monitor running?" in stale.out
 
 
+async def test_ids_that_a_person_pinned_are_not_said_to_be_missing(cli: Cli) -> None:
+    await cli("poll")
+    assert "repository and owner ids are not set" in (await cli("status")).out
+    pinned = await cli("ids", "pin", "123", "456", "--reason", "seen in the settings of the repository")
+    assert pinned.status == 0, pinned
+    for command in ("status", "doctor"):
+        assert "ids are not set" not in (await cli(command)).out
+
+
 async def test_lists_are_narrowed_paged_and_the_same_in_every_format(cli: Cli) -> None:
     for run in range(3):
         cli.world.sign("v2", claims=Claims(ref="refs/heads/main", run=str(run + 1)))

@@ -68,7 +68,7 @@ def test_every_command_of_the_program_is_there() -> None:
         "incidents ack", "incidents resolve", "timeline", "logs list", "releases import", "notify test", "db upgrade",
         "config check", "demo", "digest show", "identities check", "releases list",
         "releases show", "releases approve", "releases withdraw",
-        "releases refresh", "ids list", "ids pin",
+        "releases refresh", "ids list", "ids pin", "doctor", "slack manifest",
     }  # fmt: skip
 
 

@@ -78,15 +78,59 @@ async def test_a_word_on_what_nobody_knows_or_without_a_reason_is_refused(cli: C
     assert "no semantic version" in malformed.err
 
 
+def read_registry(cli: Cli) -> None:
+    """Have the settings name the world's registry."""
+    registry = cli.world.registry
+    repositories = ", ".join(f'"{name}" = "{registry.host}/trustacks/{name}"' for name in RELEASED)
+    told = f'insecure_hosts = ["{registry.host}"]\nrepositories = {{ {repositories} }}'
+    settings = cli.folder / "config.toml"
+    settings.write_text(settings.read_text().replace("repositories = {}", told))
+
+
+async def rules(cli: Cli) -> set[str]:
+    return {each["rule"] for each in (await cli("findings", "list", "--format", "jsonl")).rows}
+
+
+async def test_another_digest_than_the_pinned_one_is_approved_by_name_and_the_pinned_one_is_expected_no_more(
+    cli: Cli,
+) -> None:
+    read_registry(cli)
+    released = cli.world.release("0.1.3")
+    await cli("poll")
+    assert "unexpected-digest" not in await rules(cli)
+
+    other = f"runner={B}"
+    refused = await asyncio.gather(
+        cli("releases", "approve", "0.1.3", "--replace", "runner=latest", "--reason", "a slip"),
+        cli("releases", "approve", "0.1.3", "--replace", f"\x1b[2J={B}", "--reason", "a slip"),
+        cli("releases", "approve", "0.1.3", "--replace", other, "--replace", other, "--reason", "a slip"),
+        cli("releases", "approve", "0.1.3", "--replace", other, "--observed", "--reason", "a slip"),
+        cli("releases", "approve", "9.9.9", "--replace", other, "--reason", "a slip"),
+    )
+    assert [each.status for each in refused] == [2] * 5, refused
+    assert all("--replace" in each.err or "nothing to replace" in each.err for each in refused)
+    assert all("\x1b" not in each.err for each in refused)
+
+    told = await cli("releases", "approve", "0.1.3", "--replace", other, "--reason", "a slip", "--author", "Ada")
+    assert told.out == "release 0.1.3: runner; corrected by Ada\n"
+    again = await cli("releases", "approve", "0.1.3", "--replace", other, "--reason", "a slip", "--author", "Ada")
+    assert again.out == "release 0.1.3: runner; all of it was corrected before\n"
+    shown = await cli("releases", "show", "0.1.3", "--format", "jsonl")
+    tops = {(each["digest"], each["authority"], each["author"]) for each in shown.rows if each["kind"] == "tag"}
+    assert {(B, "approved", "Ada"), (released["runner"], "disputed", "Ada")} <= tops
+
+    polled = await cli("poll")
+    assert polled.status == 3, polled
+    assert "unexpected-digest" in await rules(cli)
+    assert "Corrected by Ada at" in polled.out
+
+
 async def test_the_registry_is_read_on_demand_and_what_could_not_be_read_is_said(cli: Cli) -> None:
     none = await cli("releases", "refresh")
     assert (none.status, "no registry is configured" in none.err) == (2, True)
     registry = cli.world.registry
     cli.world.release("0.1.3")
-    repositories = ", ".join(f'"{name}" = "{registry.host}/trustacks/{name}"' for name in RELEASED)
-    told = f'insecure_hosts = ["{registry.host}"]\nrepositories = {{ {repositories} }}'
-    settings = cli.folder / "config.toml"
-    settings.write_text(settings.read_text().replace("repositories = {}", told))
+    read_registry(cli)
     read = await cli("releases", "refresh")
     assert read.status == 0, read
     assert read.out.startswith("4 release tags, 4 new; 4 new signatures")

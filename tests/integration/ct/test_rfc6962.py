@@ -299,6 +299,19 @@ async def test_a_leaf_that_is_malformed_only_on_its_page_is_no_gap(server: Recor
     assert leaves_of(pieces) == server.leaves
 
 
+async def test_a_leaf_that_is_malformed_on_its_page_and_fails_singly_is_a_gap(
+    server: RecordedCT, client: Client
+) -> None:
+    server.entries[20] = {}
+
+    def fail(request: web.Request) -> web.StreamResponse | None:
+        return web.Response(status=500) if request.query["start"] == request.query["end"] else None
+
+    server.intercept = on("get-entries", fail)
+    pieces = await read(opened(server, client))
+    assert [(gap.start, gap.end) for gap in gaps_of(pieces)] == [(20, 21)]
+
+
 async def test_a_leaf_with_unreadable_extra_data_is_kept_without_it(server: RecordedCT, client: Client) -> None:
     entry = server.entries[30]
     assert entry is not None

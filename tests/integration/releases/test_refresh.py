@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from monitor.alerts import appeared
+from monitor.alerts import incidents as gathering
+from monitor.alerts.options import AlertOptions
 from monitor.model.release import Authority
 from monitor.releases import ledger
 from monitor.releases.ledger import Word
-from monitor.store import bundles, releases, tags
+from monitor.store import bundles, exposure, releases, tags
 from monitor.testbed import oci
 from monitor.testbed.ca import Claims
 
@@ -129,8 +132,9 @@ async def test_two_commits_under_one_version_are_told(world: World, monitor: Mon
     assert await monitor.rules() == ["commit-mismatch"]
 
 
-async def test_a_deleted_tag_is_told_and_a_withdrawn_one_not(world: World, monitor: Monitor) -> None:
+async def test_a_deleted_tag_is_told_and_a_withdrawn_one_not(world: World, monitor: Monitor, clock: Clock) -> None:
     await release(monitor)
+    clock.forward(seconds=5)
     world.registry.untag(RUNNER, "0.1.2")
     await monitor.refresh()
     assert await monitor.rules() == ["tag-deleted"]
@@ -140,6 +144,7 @@ async def test_a_deleted_tag_is_told_and_a_withdrawn_one_not(world: World, monit
 
 async def test_signing_a_withdrawn_release_is_told(world: World, monitor: Monitor, clock: Clock) -> None:
     digests = await release(monitor)
+    clock.forward(seconds=5)
     await ledger.withdraw(monitor.store, "0.1.2", monitor.policy, Word("Ada", "leaks a key", monitor.clock()))
     clock.forward(minutes=5)
     world.sign("v2", digests["runner"], V012, kind="image")
@@ -204,11 +209,14 @@ async def test_a_tag_that_appears_after_the_alarm_closes_nothing_and_an_approval
     clock.forward(**GRACE)
     await monitor.poll()
     assert await monitor.rules() == ["unexpected-digest"]
+    await gathering.gather(monitor.store, AlertOptions(), monitor.clock())
     clock.forward(minutes=5)
     world.registry.tag(RUNNER, "0.1.2", new.digest)
     await monitor.refresh()
     (finding,) = [each for each in await monitor.findings() if each.rule == "unexpected-digest"]
     assert any(each.name.startswith("tag appeared after the alarm: runner 0.1.2") for each in finding.facts)
+    assert await appeared.gather(monitor.store, monitor.clock()) == 1
+    assert await appeared.gather(monitor.store, monitor.clock()) == 0
     await approve(monitor, "0.1.2")
     assert "unexpected-digest" not in await monitor.rules()
 
@@ -288,3 +296,25 @@ async def test_every_signature_of_a_release_is_expected_on_both_logs(world: Worl
     assert await monitor.rules() == []
     async with monitor.store.read() as tx:
         assert {each.in_log for each in await bundles.every(tx)} == {"confirmed"}
+
+
+async def test_what_only_latest_shows_is_found_from_its_logged_hash_and_stays_unexpected(
+    world: World, monitor: Monitor, clock: Clock
+) -> None:
+    image = world.registry.index(RUNNER, "hidden")
+    world.registry.untag(RUNNER, "hidden")
+    world.sign("v2", image.digest, V012, kind="image")
+    await monitor.poll()
+    clock.forward(**GRACE)
+    await monitor.poll()
+    (finding,) = await monitor.findings()
+    assert finding.rule == "unexpected-digest"
+    assert finding.digest is not None
+    world.registry.tag(RUNNER, "latest", image.digest)
+    clock.forward(minutes=5)
+    await monitor.refresh()
+    async with monitor.store.read() as tx:
+        reach = await exposure.of(tx, finding.digest)
+    assert [(each.tag, each.digest, each.gone_at) for each in reach.tags] == [("latest", image.digest, None)]
+    assert reach.read_at is not None
+    assert await monitor.rules() == ["unexpected-digest"]

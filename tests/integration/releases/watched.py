@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from monitor.entries.prefilter import Prefilter
 from monitor.judge import operational
@@ -53,11 +53,11 @@ class Monitor:
     client: Client
     clock: Clock
     policy: Policy = field(default_factory=Policy)
+    start: Literal["tip"] | int = 0
 
     def __post_init__(self) -> None:
         self.root = trust_root.parse(self.world.trusted_root_json())
-        overrides = overrides_of(self.world)
-        options = WatchOptions(start=0, logs=overrides)
+        options = WatchOptions(start=self.start, logs=overrides_of(self.world))
         watch_from = datetime(2020, 1, 1, tzinfo=UTC)
         self.tools = Tools(
             self.store,

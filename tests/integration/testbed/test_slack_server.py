@@ -8,7 +8,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from monitor.testbed.slack import Slack
+from monitor.testbed.slack import Channel, Slack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -240,3 +240,21 @@ async def test_an_unknown_method_and_broken_json_are_named(slack: Slack) -> None
             f"{slack.base_url}chat.postMessage", content=b"{", headers={"Content-Type": "application/json"}
         )
         assert broken.json()["error"] == "invalid_json"
+
+
+async def test_the_tokens_scopes_are_in_every_answer_and_bound_what_it_may_do(
+    slack: Slack, client: AsyncWebClient
+) -> None:
+    answer = await client.auth_test()
+    assert answer.headers["x-oauth-scopes"] == "chat:write,channels:history"
+    slack.scopes = "channels:history"
+    assert await error_of(client) == "missing_scope"
+    await client.conversations_history(channel="C0SECURITY")
+    slack.channels.append(Channel("C0PRIVATE", "private", private=True))
+    with pytest.raises(SlackApiError, match="missing_scope"):
+        await client.conversations_history(channel="C0PRIVATE")
+    slack.scopes = "groups:history"
+    await client.conversations_history(channel="C0PRIVATE")
+    slack.channels[-1].joined = False
+    with pytest.raises(SlackApiError, match="channel_not_found"):
+        await client.conversations_history(channel="C0PRIVATE")

@@ -99,10 +99,14 @@ async def world() -> AsyncIterator[World]:
 
 
 @pytest.fixture
-async def watch(world: World, store: Store) -> AsyncIterator[Watch]:
-    options = FetchOptions(timeout=2, attempts=1)
-    async with Client(options) as client:
-        yield Watch(world, store, client, only="log")
+async def client() -> AsyncIterator[Client]:
+    async with Client(FetchOptions(timeout=2, attempts=1)) as client:
+        yield client
+
+
+@pytest.fixture
+def watch(world: World, store: Store, client: Client) -> Watch:
+    return Watch(world, store, client, only="log")
 
 
 @pytest.fixture
