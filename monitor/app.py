@@ -36,9 +36,13 @@ from monitor.releases.verify import SignatureVerifier
 from monitor.store import deliveries, health, ids, meta
 from monitor.store.engine import Store
 from monitor.trust.source import RootSource
+from monitor.watch.certificates import Certificates
 from monitor.watch.fleet import Fleet
 from monitor.watch.follow import Tools
+from monitor.watch.index import Indexes
 from monitor.watch.resettle import resettle
+from monitor.watch.search import Search
+from monitor.watch.window import Windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
     from monitor.watch.follow import Follower, Pass
     from monitor.watch.options import WatchOptions
     from monitor.watch.ports import Log
+    from monitor.watch.search import Searched
 
 _log = structlog.get_logger(__name__)
 _WATCH_FROM = "watch-from"
@@ -151,6 +156,9 @@ class App:
                 settings.watch.pass_time.total_seconds(),
             )
             self.fleet = Fleet(settings.watch, Opener(self.client, settings.watch), self.tools)
+            indexes = Indexes(self.tools)
+            self._search = Search(self.fleet, self.tools, indexes, settings.watch, settings.contributor_keys)
+            self._certificates = Certificates(self.fleet, self.tools, indexes, Windows(self.store, self._clock))
             self._stack = stack.pop_all()
         return self
 
@@ -212,6 +220,14 @@ class App:
     async def muster(self) -> list[Follower]:
         """The followers of every log known now."""
         return await self.fleet.muster(self._root or await self.refresh_root())
+
+    async def search(self, stopping: Callable[[], bool]) -> Searched:
+        """One pass over the indexes of the logs that are not read completely, as of the last muster."""
+        return await self._search.run_pass(stopping)
+
+    async def look_up(self, stopping: Callable[[], bool]) -> Searched:
+        """One pass over the certificates of ours whose entries are still to be found."""
+        return await self._certificates.run_pass(stopping)
 
     async def read_registry(self, stopping: Callable[[], bool]) -> refresh.RefreshReport:
         """One pass over the registry, and what is judged anew by it. Nothing is asked where the settings name no repository."""
@@ -288,12 +304,17 @@ class App:
         registry = await self.read_registry(stopping)
         while registry.more and not stopping():
             registry = await self.read_registry(stopping)
+        searched = [await self.search(stopping)]
+        while searched[-1].more and not stopping():
+            searched.append(await self.search(stopping))
+        searched.append(await self.look_up(stopping))
         drifted = await self.compare_notice()
         settled = await self.settle(stopping)
         reviewed = await self.review()
         while await self.tell():
             pass
-        found = settled + reviewed + drifted + registry.findings + sum(report.passed.findings for report in reports)
+        found = settled + reviewed + drifted + registry.findings + sum(each.findings for each in searched)
+        found += sum(report.passed.findings for report in reports)
         async with self.store.read() as tx:
             unreached = (*self.fleet.unreached.items(), *registry.errors.items())
             undelivered = sum([await deliveries.waiting(tx, sink.name) for sink in self.sinks])

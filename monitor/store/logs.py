@@ -17,6 +17,7 @@ from monitor.store.checkpoints import (
     list_checkpoints,
     newest,
     next_size,
+    seen_by,
     set_status,
     with_status,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "of_certificates",
     "quarantine",
     "quarantined_data",
+    "seen_by",
     "set_status",
     "start_cursor",
     "upsert",

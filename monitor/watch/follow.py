@@ -7,6 +7,7 @@ repeats no row (P2). A log whose mode is not *complete* is asked for its checkpo
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from monitor.watch.taking import Taker, Tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from monitor.judge.intake import Taken
     from monitor.model.log import FollowedLog, InclusionProof, Leaf
@@ -37,6 +39,7 @@ _FIRST_STRIDE = 2048
 _LARGEST_STRIDE = 65_536
 _SHORT = 0.5
 _LONG = 2.0
+_AWAITED = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +92,23 @@ class Follower:
         self._scanner = Scanner(log, followed, tools.prefilter, keeper.link)
         self._taker = Taker(log, followed, tools, keeper.link)
         self._stride = _FIRST_STRIDE
+        self._awaited: deque[tuple[datetime, int]] = deque()
+        self.reached: datetime | None = None
+        """The last moment, since this object was made, of which this is known: all that the log had signed by then and is to be
+        read of it is read. It moves when a pass has come to what the log showed at that moment or later."""
 
     async def run_pass(self, stopping: Callable[[], bool]) -> Pass:
         """One bounded pass; it ends between strides once `stopping` says so. What goes wrong with the log is told, not raised."""
         tally = _Tally()
         error: str | None = None
+        asked = self._tools.clock()
         try:
             polled = await self._keeper.poll()
             error = polled.error
             target = polled.target
             if target is not None:
+                if error is None:
+                    self._await(asked, target.size)
                 tally.size = target.size
                 if self.followed.mode is Mode.COMPLETE:
                     await self._follow(target, tally, stopping)
@@ -117,7 +127,15 @@ class Follower:
         except SettingsError as problem:
             error = str(problem)
             await self._report("falling-behind", error)
+        while self._awaited and self._awaited[0][1] <= tally.position:
+            self.reached, _ = self._awaited.popleft()
         return tally.done(error)
+
+    def _await(self, asked: datetime, size: int) -> None:
+        """Remember what the log showed when it was asked. With too much to remember the newest gives way, so that some is reached."""
+        if len(self._awaited) == _AWAITED:
+            self._awaited.pop()
+        self._awaited.append((asked, size))
 
     async def target(self) -> Checkpoint | None:
         """The newest checkpoint that is proven consistent, as it is stored: nothing is asked."""
