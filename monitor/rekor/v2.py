@@ -6,11 +6,12 @@ goes on) from a server in trouble (FetchError: the pass ends). It must never ver
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 from monitor.errors import FormatError, NotFoundError, OversizeError
+from monitor.fetch import Client
 from monitor.model.log import Block, Gap, InclusionProof
 from monitor.rekor.ordered import in_order
 from monitor.rekor.tiles import TileServer
@@ -32,12 +33,19 @@ from monitor.tlog.tiles import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 
-    from monitor.fetch import Client
+    from monitor.fetch import FetchOptions
     from monitor.tlog.proofs import Node, NodeHashes
 
 _PREFIX = 2
+
+
+@asynccontextmanager
+async def opened(origin: str, url: str, options: FetchOptions, in_flight: int) -> AsyncIterator[RekorV2]:
+    """One v2 log with a client of its own, for as long as the block runs: what another process opens."""
+    async with Client(options) as client:
+        yield RekorV2(origin, url, client, in_flight=in_flight)
 
 
 class RekorV2:

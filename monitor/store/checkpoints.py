@@ -13,6 +13,8 @@ from monitor.store.sql import insert
 from monitor.store.tables import checkpoints
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from monitor.model.filters import Page
     from monitor.store.connect import Tx
 
@@ -57,6 +59,14 @@ async def newest(tx: Tx, log: str) -> StoredCheckpoint | None:
     statement = _select().where(checkpoints.c.log == log, consistent).order_by(checkpoints.c.size.desc()).limit(1)
     row = (await tx.execute(statement)).one_or_none()
     return _checkpoint(row) if row else None
+
+
+async def seen_up_to(tx: Tx, log: str, size: int) -> datetime | None:
+    """Return when the greatest consistent checkpoint of at most this size was last seen; None when there is none."""
+    c = checkpoints.c
+    consistent = (c.log == log, c.size <= size, c.status == CheckpointStatus.CONSISTENT)
+    found: datetime | None = await tx.scalar(sa.select(c.last_seen).where(*consistent).order_by(c.size.desc()).limit(1))
+    return found
 
 
 async def next_size(tx: Tx, log: str, after: int, upto: int) -> StoredCheckpoint | None:

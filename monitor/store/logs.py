@@ -17,6 +17,7 @@ from monitor.store.checkpoints import (
     list_checkpoints,
     newest,
     next_size,
+    seen_up_to,
     set_status,
     with_status,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "next_size",
     "quarantine",
     "quarantined_data",
+    "seen_up_to",
     "set_status",
     "start_cursor",
     "upsert",

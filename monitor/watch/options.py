@@ -41,6 +41,8 @@ class WatchOptions:
     ct_in_flight: int = 4
     pass_time: timedelta = timedelta(seconds=60)
     """A pass over a log ends after this time at the latest, between strides."""
+    backfill_workers: int = 0
+    """At most so many processes read history; 0: as many as the machine has cores."""
     logs: tuple[LogOverride, ...] = ()
 
     def override(self, *names: str) -> LogOverride | None:
