@@ -67,6 +67,7 @@ class Daemon:
             Loop("lease", timedelta(seconds=15), self._renew, "rule-failed"),
             Loop("trust", timedelta(hours=1), self._trust, "trust-root-stale"),
             Loop("fleet", watch.poll_interval, self._fleet, "log-unreachable"),
+            Loop("backfill", watch.poll_interval, self._backfill, "falling-behind"),
             Loop("registry", self._app.settings.registry.refresh_interval, self._registry, "registry-unreachable"),
             Loop("notice", timedelta(hours=1), self._notice, "rule-failed"),
             Loop("settle", watch.poll_interval, self._settle, "rule-failed"),
@@ -178,7 +179,12 @@ class Daemon:
             self._loops["registry"].due.set()
         if passed.findings:
             self._loops["tell"].due.set()
+        if passed.skipped:
+            self._loops["backfill"].due.set()
         return passed.error is None and passed.behind > 0 and passed.leaves > 0
+
+    async def _backfill(self) -> bool:
+        return await self._app.close_gaps(self._stop.is_set)
 
     async def _registry(self) -> bool:
         return (await self._app.read_registry(self._stop.is_set)).more

@@ -7,6 +7,7 @@ read; this process alone proves and writes. A chunk that they cannot read, or th
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from monitor.errors import LostRaceError
 from monitor.model.log import Protocol, uncovered
 from monitor.store import logs
 from monitor.watch.chunks import LEVEL, PAGED_LEVEL, plan
+from monitor.watch.newest import skipped
 from monitor.watch.workers import Job, Worker, WorkerLostError
 
 if TYPE_CHECKING:
@@ -132,6 +134,27 @@ async def backfill(
     except ExceptionGroup as group:
         raise group.exceptions[0] from group
     return progress
+
+
+async def close_gaps(
+    follower: Follower, hands: Hands, stopping: Callable[[], bool], seconds: float = math.inf
+) -> Progress | None:
+    """Read what following passed over, the newest first, for so long at most; None when there is nothing, or following comes first.
+
+    A log that is read in pages has a ceiling of requests: while following reads, this waits. Raises as `backfill` does.
+    """
+    deadline = time.monotonic() + seconds
+    paged = follower.followed.protocol is not Protocol.REKOR_V2
+
+    def over() -> bool:
+        return stopping() or time.monotonic() >= deadline or (paged and follower.reading)
+
+    async with hands.store.read() as tx:
+        cursor = await logs.cursor(tx, follower.followed.origin)
+        gaps = await skipped(tx, cursor) if cursor is not None else []
+    if not gaps or over():
+        return None
+    return await backfill(follower, gaps, hands, over)
 
 
 class _Reader:

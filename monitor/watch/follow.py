@@ -98,6 +98,8 @@ class Follower:
         self._scanner = Scanner(log, followed, tools.prefilter, keeper.link)
         self._taker = Taker(log, followed, tools, keeper.link)
         self._stride = _FIRST_STRIDE
+        self.reading = False
+        """Whether a pass reads leaves just now: what is not urgent lets it go first."""
 
     async def run_pass(self, stopping: Callable[[], bool]) -> Pass:
         """One bounded pass; it ends between strides once `stopping` says so. What goes wrong with the log is told, not raised."""
@@ -207,7 +209,11 @@ class Follower:
         cursor = await self._cursor(target)
         tally.position = cursor.position
         deadline = time.monotonic() + self._tools.pass_time
-        await self._read(cursor, target.size, target, tally, lambda: stopping() or time.monotonic() >= deadline)
+        self.reading = cursor.position < target.size
+        try:
+            await self._read(cursor, target.size, target, tally, lambda: stopping() or time.monotonic() >= deadline)
+        finally:
+            self.reading = False
         if tally.position < target.size and time.monotonic() >= deadline and not stopping():
             await self._newest_first(target, tally)
 
