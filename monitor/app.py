@@ -35,10 +35,12 @@ from monitor.releases.verify import SignatureVerifier
 from monitor.store import deliveries, health, ids, meta
 from monitor.store.engine import Store
 from monitor.trust.source import RootSource
+from monitor.watch import cost
 from monitor.watch.backfill import Hands, close_gaps
 from monitor.watch.fleet import Fleet
 from monitor.watch.follow import Tools
 from monitor.watch.resettle import resettle
+from monitor.watch.trusted import followable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -255,6 +257,15 @@ class App:
                 continue
             more = more or (progress is not None and progress.leaves > 0 and not progress.done)
         return more
+
+    async def costs(self) -> list[str]:
+        """What following costs where it costs much, in sentences, before it begins; nothing while there is no trust root."""
+        try:
+            root = self._root or await self.refresh_root()
+        except TrustRootError:
+            return []  # whoever goes on meets it, and tells it
+        wanted = followable(root, self.settings.watch, self._clock())
+        return cost.complete_v1([(each.origin, each.protocol, each.mode) for each in wanted.logs], self.settings.watch)
 
     async def read_registry(self, stopping: Callable[[], bool]) -> refresh.RefreshReport:
         """One pass over the registry, and what is judged anew by it. Nothing is asked where the settings name no repository."""

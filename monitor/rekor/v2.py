@@ -42,7 +42,7 @@ _PREFIX = 2
 
 
 @asynccontextmanager
-async def opened(origin: str, url: str, options: FetchOptions, in_flight: int) -> AsyncIterator[RekorV2]:
+async def opened(origin: str, url: str, options: FetchOptions, in_flight: int = 8) -> AsyncIterator[RekorV2]:
     """One v2 log with a client of its own, for as long as the block runs: what another process opens."""
     async with Client(options) as client:
         yield RekorV2(origin, url, client, in_flight=in_flight)

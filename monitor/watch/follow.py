@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from monitor.judge.intake import Taken
     from monitor.model.log import FollowedLog, InclusionProof, Leaf
     from monitor.tlog.checkpoint import Checkpoint
-    from monitor.watch.checkpoint import Keeper
+    from monitor.watch.checkpoint import Keeper, Polled
     from monitor.watch.chunks import ReadChunk
     from monitor.watch.ports import Log
 
@@ -133,6 +133,10 @@ class Follower:
     async def target(self) -> Checkpoint | None:
         """The newest checkpoint that is proven consistent, as it is stored: nothing is asked."""
         return await self._keeper.target()
+
+    async def poll_checkpoint(self) -> Polled:
+        """Ask for the newest checkpoint and hold it against all others; nothing else is read."""
+        return await self._keeper.poll()
 
     async def span(self, begin: int, end: int, stopping: Callable[[], bool]) -> Pass:
         """Read and prove what of [begin, end) is not covered yet, apart from following: its cursor stays where it is.
