@@ -61,6 +61,14 @@ async def newest(tx: Tx, log: str) -> StoredCheckpoint | None:
     return _checkpoint(row) if row else None
 
 
+async def seen_up_to(tx: Tx, log: str, size: int) -> datetime | None:
+    """Return when the greatest consistent checkpoint of at most this size was last seen; None when there is none."""
+    c = checkpoints.c
+    consistent = (c.log == log, c.size <= size, c.status == CheckpointStatus.CONSISTENT)
+    found: datetime | None = await tx.scalar(sa.select(c.last_seen).where(*consistent).order_by(c.size.desc()).limit(1))
+    return found
+
+
 async def next_size(tx: Tx, log: str, after: int, upto: int) -> StoredCheckpoint | None:
     """Return the smallest one of a size in (after, upto] that does not conflict."""
     c = checkpoints.c

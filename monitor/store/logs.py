@@ -18,6 +18,7 @@ from monitor.store.checkpoints import (
     newest,
     next_size,
     seen_by,
+    seen_up_to,
     set_status,
     with_status,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "quarantine",
     "quarantined_data",
     "seen_by",
+    "seen_up_to",
     "set_status",
     "start_cursor",
     "upsert",

@@ -133,6 +133,10 @@ class Fleet:
         """The follower of one log, as of the last muster."""
         return self._followers[origin]
 
+    def followers(self) -> list[Follower]:
+        """The followers of all logs, as of the last muster."""
+        return list(self._followers.values())
+
     def servers(self) -> list[V1Server]:
         """The Rekor v1 servers, each with the followers of its shards, those with the greater offset last; as of the last muster."""
         followers = list(self._followers.values())

@@ -1,7 +1,8 @@
 """Follows one log: a pass asks for a checkpoint, then reads and proves strides up to it, each taken in by one transaction.
 
 Nothing is remembered between passes, or after an exception: the cursor is read anew from the store, so a kill at any instant loses and
-repeats no row (P2). A log whose mode is not *complete* is asked for its checkpoint, and read only where others say.
+repeats no row (P2). With an old backlog the newest comes first, and the rest is left to backfill. A log whose mode is not *complete* is
+asked for its checkpoint, and read only where others say.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from monitor.errors import FetchError, FormatError, ProofError, SettingsError
-from monitor.model.log import Cursor, Mode, uncovered
+from monitor.model.log import CheckpointStatus, Cursor, Mode, uncovered
 from monitor.store import health, logs
-from monitor.watch.proven import range_at
-from monitor.watch.scan import Scanner
+from monitor.tlog.proofs import verify_subtree
+from monitor.watch.newest import overdue, skipped
+from monitor.watch.proven import inclusion, range_at
+from monitor.watch.scan import Scanner, Stride
 from monitor.watch.taking import Taker, Tools
 
 if TYPE_CHECKING:
@@ -27,13 +30,16 @@ if TYPE_CHECKING:
     from monitor.judge.intake import Taken
     from monitor.model.log import FollowedLog, InclusionProof, Leaf
     from monitor.tlog.checkpoint import Checkpoint
-    from monitor.watch.checkpoint import Keeper
+    from monitor.watch.checkpoint import Keeper, Polled
+    from monitor.watch.chunks import ReadChunk
     from monitor.watch.ports import Log
 
 __all__ = ["Follower", "Pass", "Tools"]
 
 _log = structlog.get_logger(__name__)
 
+_BEHIND = "falling-behind"
+_SEEN = 1000
 _SMALLEST_STRIDE = 256
 _FIRST_STRIDE = 2048
 _LARGEST_STRIDE = 65_536
@@ -46,7 +52,8 @@ _AWAITED = 240
 class Pass:
     """What one pass over a log came to. `behind` leaves are signed and not yet read; `error` says why it stopped short.
 
-    Where the log is not read completely, `position` is the size: nothing of it waits to be read.
+    Where the log is not read completely, `position` is the size: nothing of it waits to be read. `skipped` leaves before `position`
+    were passed over, for the newest to come first, and are left to backfill.
     """
 
     position: int = 0
@@ -55,6 +62,7 @@ class Pass:
     entries: int = 0
     findings: int = 0
     error: str | None = None
+    skipped: int = 0
 
     @property
     def behind(self) -> int:
@@ -69,9 +77,10 @@ class _Tally:
     leaves: int = 0
     entries: int = 0
     findings: int = 0
+    skipped: int = 0
 
     def done(self, error: str | None = None) -> Pass:
-        return Pass(self.position, self.size, self.leaves, self.entries, self.findings, error)
+        return Pass(self.position, self.size, self.leaves, self.entries, self.findings, error, self.skipped)
 
     def add(self, taken: Taken) -> None:
         self.entries += taken.entries
@@ -96,6 +105,8 @@ class Follower:
         self.reached: datetime | None = None
         """The last moment, since this object was made, of which this is known: all that the log had signed by then and is to be
         read of it is read. It moves when a pass has come to what the log showed at that moment or later."""
+        self.reading = False
+        """Whether a pass reads leaves just now: what is not urgent lets it go first."""
 
     async def run_pass(self, stopping: Callable[[], bool]) -> Pass:
         """One bounded pass; it ends between strides once `stopping` says so. What goes wrong with the log is told, not raised."""
@@ -126,8 +137,8 @@ class Follower:
             await self._report("consistency-unproven", error)
         except SettingsError as problem:
             error = str(problem)
-            await self._report("falling-behind", error)
-        while self._awaited and self._awaited[0][1] <= tally.position:
+            await self._report(_BEHIND, error)
+        while self._awaited and self._awaited[0][1] <= tally.position and not tally.skipped:
             self.reached, _ = self._awaited.popleft()
         return tally.done(error)
 
@@ -140,6 +151,10 @@ class Follower:
     async def target(self) -> Checkpoint | None:
         """The newest checkpoint that is proven consistent, as it is stored: nothing is asked."""
         return await self._keeper.target()
+
+    async def poll_checkpoint(self) -> Polled:
+        """Ask for the newest checkpoint and hold it against all others; nothing else is read."""
+        return await self._keeper.poll()
 
     async def span(self, begin: int, end: int, stopping: Callable[[], bool]) -> Pass:
         """Read and prove what of [begin, end) is not covered yet, apart from following: its cursor stays where it is.
@@ -169,6 +184,25 @@ class Follower:
         tally.position = end
         return tally.done()
 
+    async def chunk(self, chunk: ReadChunk) -> Pass | None:
+        """Take in a whole chunk that another process read, once it is proven; None when it is not: `span` reads it, and names why.
+
+        Its root climbs its last leaf's inclusion proof. Raises FetchError, FormatError and ProofError when the log gives none.
+        """
+        piece, origin = chunk.piece, self.followed.origin
+        target = await self._keeper.target()
+        async with self._tools.store.read() as tx:
+            seen = await logs.with_status(tx, origin, CheckpointStatus.SEEN, _SEEN)
+        if target is None or any(piece.begin < each.size < piece.end for each in seen):
+            return None  # a stored root within it is compared with what is read, leaf by leaf
+        proven = await inclusion(self.log, piece.end - 1, target, self._keeper.link)
+        try:
+            verify_subtree(chunk.root, piece.node, proven.under.size, proven.proof.hashes, proven.under.root)
+        except ProofError:
+            return None
+        taken = await self._taker.chunk(piece.begin, Stride(proven.through, proven.under, chunk.candidates))
+        return Pass(piece.end, target.size, len(piece), taken.entries, taken.findings)
+
     async def found(self, found: Sequence[tuple[Leaf, InclusionProof]]) -> Pass:
         """Take in leaves that were found by other ways, each proven by what it came with. Raises FetchError and ProofError."""
         target = await self._keeper.target()
@@ -180,10 +214,13 @@ class Follower:
 
     async def _well(self, tally: _Tally) -> None:
         """A pass without trouble: what was read is proven, and nothing is left, or so much."""
-        behind = f"proven up to {tally.position} of {tally.size}" if tally.position < tally.size else None
         async with self._tools.store.write() as tx:
+            cursor = await logs.cursor(tx, self.followed.origin)
+            gaps = await skipped(tx, cursor) if cursor is not None and self.followed.mode is Mode.COMPLETE else []
+            tally.skipped = sum(end - begin for begin, end in gaps)
+            behind = _behind(tally, gaps)
             await health.report(tx, "consistency-unproven", self._source, self._tools.clock(), None)
-            await health.report(tx, "falling-behind", self._source, self._tools.clock(), behind)
+            await health.report(tx, _BEHIND, self._source, self._tools.clock(), behind)
 
     async def _report(self, rule: str, error: str) -> None:
         _log.warning("pass stopped short", log=self.followed.origin, rule=rule, error=error)
@@ -194,7 +231,27 @@ class Follower:
         cursor = await self._cursor(target)
         tally.position = cursor.position
         deadline = time.monotonic() + self._tools.pass_time
-        await self._read(cursor, target.size, target, tally, lambda: stopping() or time.monotonic() >= deadline)
+        self.reading = cursor.position < target.size
+        try:
+            await self._read(cursor, target.size, target, tally, lambda: stopping() or time.monotonic() >= deadline)
+        finally:
+            self.reading = False
+        if tally.position < target.size and time.monotonic() >= deadline and not stopping():
+            await self._newest_first(target, tally)
+
+    async def _newest_first(self, target: Checkpoint, tally: _Tally) -> None:
+        """With an old backlog, go on at the newest checkpoint: what lies between is a gap, which backfill reads."""
+        now, patience = self._tools.clock(), self._tools.policy.deadline(_BEHIND)
+        async with self._tools.store.read() as tx:
+            cursor = await logs.cursor(tx, self.followed.origin)
+            if cursor is None or not await overdue(tx, cursor, now, patience):
+                return
+        known = await range_at(self.log, target.size, target, self._keeper.link)
+        ahead = Cursor(self.followed.origin, target.size, known, cursor.started_at)
+        async with self._tools.store.write() as tx:
+            await logs.advance(tx, cursor, ahead, now)
+        _log.warning("newest first", log=self.followed.origin, left=cursor.position, until=target.size)
+        tally.position = target.size
 
     async def _read(
         self,
@@ -251,3 +308,15 @@ class Follower:
         async with self._tools.store.write() as tx:
             await logs.start_cursor(tx, cursor, self._tools.clock())
         return cursor
+
+
+def _behind(tally: _Tally, gaps: Sequence[tuple[int, int]]) -> str | None:
+    """What is signed and not read, in a sentence; None when all of it is."""
+    told = []
+    if tally.position < tally.size:
+        told.append(f"proven up to {tally.position} of {tally.size}")
+    if gaps:
+        told.append(
+            f"{tally.skipped} leaves from {gaps[-1][0]} on were passed over for the newest to come first, and are still to be read"
+        )
+    return "; ".join(told) or None
