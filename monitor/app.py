@@ -41,6 +41,7 @@ from monitor.trust.source import RootSource
 from monitor.watch import cost
 from monitor.watch.backfill import Hands, close_gaps
 from monitor.watch.certificates import Certificates
+from monitor.watch.cited import Cited
 from monitor.watch.fleet import Fleet
 from monitor.watch.follow import Tools
 from monitor.watch.index import Indexes
@@ -291,7 +292,16 @@ class App:
             self._examiner = Examiner(self._registry, SignatureVerifier(self._root))
         policy = self.settings.policy
         report = await refresh.refresh(
-            refresh.Tools(self.store, self._registry, repositories, self._examiner, policy, self._clock), stopping
+            refresh.Tools(
+                self.store,
+                self._registry,
+                repositories,
+                self._examiner,
+                policy,
+                self._clock,
+                Cited(self.fleet, self.tools),
+            ),
+            stopping,
         )
         await self.settle(stopping)
         return report

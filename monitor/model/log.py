@@ -276,6 +276,18 @@ class Coverage:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a log has at an index, under its checkpoint of `size`, which counts and is held against every stored one.
+
+    `leaf` is None where the log has none there: the index lies past its end, or the log, asked twice past caches, denies an entry
+    that it signed for.
+    """
+
+    size: int
+    leaf: bytes | None = field(repr=False)
+
+
 def uncovered(covered: Iterable[Coverage], begin: int, end: int) -> list[tuple[int, int]]:
     """What of [begin, end) none of the ranges holds, in order, as (begin, end)."""
     missing = []

@@ -16,7 +16,7 @@ import structlog
 from monitor.errors import FetchError, FormatError, ProofError
 from monitor.judge import intake
 from monitor.model.entry import parse_workflow_name
-from monitor.model.log import Conflict, ConflictKind, Mode, Protocol
+from monitor.model.log import Conflict, ConflictKind, Mode, Protocol, uncovered
 from monitor.model.release import Authority, InLog
 from monitor.model.text import parse_rfc3339
 from monitor.releases.beside import kept
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from monitor.model.log import Cursor, FollowedLog
-    from monitor.releases.lookup import Looked, Lookup
+    from monitor.model.log import Cursor, FollowedLog, Looked
+    from monitor.releases.ports import Leaves
     from monitor.rules.policy import Policy
     from monitor.store.bundles import StoredBundle
     from monitor.store.engine import Store, Tx
@@ -64,7 +64,7 @@ async def locate(tx: Tx, policy: Policy, now: datetime, *, lookup: bool = False)
 
 
 async def look_up(
-    store: Store, lookup: Lookup, policy: Policy, clock: Callable[[], datetime], stopping: Callable[[], bool]
+    store: Store, lookup: Leaves, policy: Policy, clock: Callable[[], datetime], stopping: Callable[[], bool]
 ) -> int:
     """Ask for some of the entries that no range covers, those asked for longest ago first; return how many findings are new."""
     found = 0
@@ -112,7 +112,7 @@ def _place(bundle: StoredBundle, followed: Iterable[FollowedLog]) -> _Place | No
 
 def _outside(place: _Place, cursor: Cursor | None) -> bool:
     """Whether following the log will never come by this place."""
-    return str(place.log.mode) != Mode.COMPLETE or (cursor is not None and place.index < cursor.started_at)
+    return place.log.mode is not Mode.COMPLETE or (cursor is not None and place.index < cursor.started_at)
 
 
 async def _locate(
@@ -151,6 +151,8 @@ async def _read(
     if cursor is None or place.index >= cursor.position:
         beyond = await _beyond(tx, bundle, place)
         return (InLog.MISSING, _missing(bundle, place)) if beyond else (bundle.in_log, None)
+    if uncovered(await logs.coverage(tx, place.log.origin), place.index, place.index + 1):
+        return bundle.in_log, None  # it lies in a gap that is still to be read
     return await _read_there(tx, bundle, place, policy)
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from monitor.model.release import TagObservation
     from monitor.releases.beside import Examiner
-    from monitor.releases.lookup import Lookup
+    from monitor.releases.ports import Leaves
     from monitor.releases.reference import Manifest, Reference
     from monitor.rules.policy import Policy
     from monitor.store.engine import Store, Tx
@@ -69,7 +69,7 @@ class Tools:
     examiner: Examiner
     policy: Policy
     clock: Callable[[], datetime]
-    lookup: Lookup | None = None
+    lookup: Leaves | None = None
     """Fetches cited entries out of logs that are not read whole; without it those stay unchecked."""
 
 

@@ -137,6 +137,10 @@ class Fleet:
         """The followers of all logs, as of the last muster."""
         return list(self._followers.values())
 
+    def find(self, origin: str) -> Follower | None:
+        """The follower of one log; None when it is not followed."""
+        return self._followers.get(origin)
+
     def servers(self) -> list[V1Server]:
         """The Rekor v1 servers, each with the followers of its shards, those with the greater offset last; as of the last muster."""
         followers = list(self._followers.values())

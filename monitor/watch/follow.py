@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from monitor.watch.checkpoint import Keeper, Polled
     from monitor.watch.chunks import ReadChunk
     from monitor.watch.ports import Log
+    from monitor.watch.proven import Proven
 
 __all__ = ["Follower", "Pass", "Tools"]
 
@@ -202,6 +203,10 @@ class Follower:
             return None
         taken = await self._taker.chunk(piece.begin, Stride(proven.through, proven.under, chunk.candidates))
         return Pass(piece.end, target.size, len(piece), taken.entries, taken.findings)
+
+    async def inclusion(self, index: int, target: Checkpoint) -> Proven:
+        """Leaf `index` proven under `target`, asked for past caches. Raises FetchError, FormatError and ProofError."""
+        return await inclusion(self.log, index, target, self._keeper.link, fresh=True)
 
     async def found(self, found: Sequence[tuple[Leaf, InclusionProof]]) -> Pass:
         """Take in leaves that were found by other ways, each proven by what it came with. Raises FetchError and ProofError."""

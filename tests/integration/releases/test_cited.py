@@ -15,9 +15,8 @@ from monitor.errors import FetchError
 from monitor.fetch import Client, FetchOptions
 from monitor.model.filters import IncidentFilter, Page
 from monitor.model.finding import Severity
-from monitor.model.log import CheckpointSource, CheckpointStatus, ConflictKind
+from monitor.model.log import CheckpointSource, CheckpointStatus, ConflictKind, Looked
 from monitor.model.release import InLog
-from monitor.releases.lookup import Looked
 from monitor.store import bundles, incidents, logs
 from monitor.testbed.ca import Claims
 from tests.integration.releases.test_refresh import RUNNER, V012, release

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from monitor.model.log import FollowedLog
+    from monitor.model.log import FollowedLog, Looked
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """What a log has at an index, under its checkpoint of `size`, which counts and is held against every stored one.
-
-    `leaf` is None where the log has none there: the index lies past its end, or the log, asked twice past caches, denies an entry
-    that it signed for.
-    """
-
-    size: int
-    leaf: bytes | None = field(repr=False)
-
-
-class Lookup(Protocol):
+class Leaves(Protocol):
     """Fetches single leaves. One implementation over the logs that are followed, one in tests."""
 
     async def cited(self, log: FollowedLog, index: int) -> Looked:
