@@ -88,5 +88,5 @@ async def close(tx: Tx, issuance: str, state: LookupState, now: datetime) -> boo
 
 async def counts(tx: Tx) -> dict[LookupState, int]:
     """Return how many lookups are in each state."""
-    statement = sa.select(lookups.c.state, sa.func.count()).group_by(lookups.c.state)
-    return dict((await tx.execute(statement)).tuples().all())
+    statement = sa.select(lookups.c.state, sa.func.count().label("number")).group_by(lookups.c.state)
+    return {row.state: row.number for row in await tx.execute(statement)}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,6 +106,29 @@ async def test_old_signatures_are_told_in_one_message_that_wakes_nobody_and_a_ne
     world.sign(claims=_BRANCH)
     await program("poll")
     assert "S0ONCALL" in "".join(_posts(world)[1:])
+
+
+async def test_a_restored_database_remembers_when_watching_began(tmp_path: Path, sqlite_url: str) -> None:
+    ahead = timedelta(0)
+    async with World(now=lambda: datetime.now(UTC) + ahead, slack_rate_limited=False) as world:
+        program = Program(tmp_path, world, sqlite_url)
+        program.configure()
+        world.sign(claims=_BRANCH)
+        await program("poll")
+        live, backup = Path(sqlite_url.removeprefix("sqlite:///")), tmp_path / "backup.db"
+        shutil.copyfile(live, backup)
+        ahead = timedelta(seconds=2)  # certificates know whole seconds
+        world.sign(claims=replace(_BRANCH, run="17000000099"))
+        await program("poll")
+        assert sum("S0ONCALL" in post for post in _posts(world)) == 1
+        shutil.copyfile(backup, live)
+
+        await program.backfill("--from", "0")
+        await program("poll")
+
+        told = _posts(world)[1:]
+        assert sum("S0ONCALL" in post for post in told) == 1, "what was signed since the backup is told again"
+        assert len(told) == 2, "what was signed before watching began is one message that wakes nobody"
 
 
 async def test_it_works_beside_a_running_daemon_and_what_it_finds_is_told_by_it(program: Program) -> None:
