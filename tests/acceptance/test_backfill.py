@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shutil
 import signal
 import sys
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,6 +109,29 @@ async def test_old_signatures_are_told_in_one_message_that_wakes_nobody_and_a_ne
     assert "S0ONCALL" in "".join(_posts(world)[1:])
 
 
+async def test_a_restored_database_remembers_when_watching_began(tmp_path: Path, sqlite_url: str) -> None:
+    ahead = timedelta(0)
+    async with World(now=lambda: datetime.now(UTC) + ahead, slack_rate_limited=False) as world:
+        program = Program(tmp_path, world, sqlite_url)
+        program.configure()
+        world.sign(claims=_BRANCH)
+        await program("poll")
+        live, backup = Path(sqlite_url.removeprefix("sqlite:///")), tmp_path / "backup.db"
+        shutil.copyfile(live, backup)
+        ahead = timedelta(seconds=2)  # certificates know whole seconds
+        world.sign(claims=replace(_BRANCH, run="17000000099"))
+        await program("poll")
+        assert sum("S0ONCALL" in post for post in _posts(world)) == 1
+        shutil.copyfile(backup, live)
+
+        await program.backfill("--from", "0")
+        await program("poll")
+
+        told = _posts(world)[1:]
+        assert sum("S0ONCALL" in post for post in told) == 1, "what was signed since the backup is told again"
+        assert len(told) == 2, "what was signed before watching began is one message that wakes nobody"
+
+
 async def test_it_works_beside_a_running_daemon_and_what_it_finds_is_told_by_it(program: Program) -> None:
     world = program.world
     world.noise(300)
@@ -175,6 +201,33 @@ async def test_a_log_that_is_read_in_pages_says_what_it_costs_and_a_large_cost_n
     assert done.status == 0, done
     assert "about 12 requests, 1 s at the ceiling of 100 a second, 0.0 GB" in done.err
     assert "read 120 leaves" in done.out
+
+
+async def test_what_is_covered_is_shown_and_the_cost_of_reading_all_of_rekor_v1_is_said_by_every_command_about_it(
+    program: Program,
+) -> None:
+    world = program.world
+    world.noise(30, "v1")
+    world.noise(300)
+    program.configure(v1='mode = "complete"')
+    cost = f"cost: {world.v1.hostname} is read complete"
+    assert cost in (await program("config", "check")).out
+    polled = await program("poll")
+    assert (polled.status, cost in polled.err) == (0, True), polled
+    await program.backfill("--from", "10", "--to", "20")
+
+    shown = await program("coverage", "show", "--log", world.v2.origin, "--format", "jsonl")
+
+    rows = [json.loads(line) for line in shown.out.splitlines()]
+    assert [(row["kind"], row["begin"], row["end"], row["size"]) for row in rows] == [
+        ("gap", 0, 10, None),
+        ("proven", 10, 20, 300),
+        ("gap", 20, 300, None),
+    ]
+    assert (await program("coverage", "show", "--log", "other")).status == 2
+    status = await program("status")
+    assert (status.status, cost in status.out) == (0, True), status
+    assert f"{world.v2.origin}: complete, active: protected since" in status.out
 
 
 async def test_a_worker_ends_when_its_parent_is_killed() -> None:

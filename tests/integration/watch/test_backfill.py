@@ -259,5 +259,6 @@ async def test_leaves_that_are_not_signed_yet_are_refused(watch: Watch, world: W
 
 
 def test_a_small_range_is_worth_no_worker_and_a_large_one_no_more_than_there_are_cores() -> None:
-    assert [backfill.worth(chunks, 3) for chunks in (0, 3, 4, 8, 40)] == [0, 0, 1, 2, 3]
-    assert backfill.worth(10_000) == os.cpu_count()
+    assert [backfill.worth(chunks, 3) for chunks in (0, 3, 4, 7, 8, 40)] == [0, 0, 0, 0, 2, 3]
+    assert [backfill.worth(chunks, 1) for chunks in (3, 4, 40)] == [0, 1, 1]
+    assert backfill.worth(10_000) in {os.cpu_count(), 0}
