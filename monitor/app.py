@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import structlog
@@ -19,14 +20,15 @@ from monitor.config.pinned import with_pinned_ids
 from monitor.ct.rfc6962 import CtLog
 from monitor.ct.static import StaticCtLog
 from monitor.entries.prefilter import Prefilter
-from monitor.errors import MonitorError, TrustRootError
+from monitor.errors import FetchError, FormatError, MonitorError, ProofError, SettingsError, TrustRootError
 from monitor.fetch import Client
 from monitor.judge import lookups, operational
 from monitor.judge import releases as judging
 from monitor.judge.intake import Bench
-from monitor.model.log import Protocol
+from monitor.model.log import Mode, Protocol
 from monitor.model.release import Authority
 from monitor.model.text import parse_rfc3339, rfc3339
+from monitor.rekor import v2
 from monitor.rekor.v1 import RekorV1
 from monitor.rekor.v2 import RekorV2
 from monitor.releases import ledger, notice, refresh
@@ -36,9 +38,16 @@ from monitor.releases.verify import SignatureVerifier
 from monitor.store import deliveries, health, ids, meta
 from monitor.store.engine import Store
 from monitor.trust.source import RootSource
+from monitor.watch import cost
+from monitor.watch.backfill import Hands, close_gaps
+from monitor.watch.certificates import Certificates
 from monitor.watch.fleet import Fleet
 from monitor.watch.follow import Tools
+from monitor.watch.index import Indexes
 from monitor.watch.resettle import resettle
+from monitor.watch.search import Search
+from monitor.watch.trusted import followable
+from monitor.watch.window import Windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,9 +56,11 @@ if TYPE_CHECKING:
     from monitor.config import Settings
     from monitor.model.log import FollowedLog
     from monitor.trust.root import TrustRoot
+    from monitor.watch.backfill import Opening, Progress
     from monitor.watch.follow import Follower, Pass
     from monitor.watch.options import WatchOptions
     from monitor.watch.ports import Log
+    from monitor.watch.search import Searched
 
 _log = structlog.get_logger(__name__)
 _WATCH_FROM = "watch-from"
@@ -105,6 +116,16 @@ class Opener:
         return CtLog(log.origin, log.url, key_id, self._client, in_flight=in_flight, requests_per_second=rate)
 
 
+def _together(last: Pass, before: Pass | Progress) -> Pass:
+    """Two passes as one, which ends as the last did."""
+    return replace(
+        last,
+        leaves=before.leaves + last.leaves,
+        entries=before.entries + last.entries,
+        findings=before.findings + last.findings,
+    )
+
+
 class App:
     """The rooms, opened. Use `async with App(settings) as app`; `lead` claims the database for a daemon.
 
@@ -151,6 +172,16 @@ class App:
                 settings.watch.pass_time.total_seconds(),
             )
             self.fleet = Fleet(settings.watch, Opener(self.client, settings.watch), self.tools)
+            indexes = Indexes(self.tools)
+            self._search = Search(self.fleet, self.tools, indexes, settings.watch, settings.contributor_keys)
+            self._certificates = Certificates(self.fleet, self.tools, indexes, Windows(self.store, self._clock))
+            self.hands = Hands(
+                self.store,
+                self._opening,
+                settings.watch.words,
+                settings.contributor_keys,
+                settings.watch.backfill_workers,
+            )
             self._stack = stack.pop_all()
         return self
 
@@ -164,6 +195,12 @@ class App:
         async with self.store.write() as tx:
             kept = await meta.set_once(tx, _WATCH_FROM, rfc3339(self._clock()))
         return parse_rfc3339(kept)
+
+    def _opening(self, followed: FollowedLog) -> Opening | None:
+        """How another process opens a log; those that are read in pages keep their ceiling in this one."""
+        if followed.protocol is not Protocol.REKOR_V2:
+            return None
+        return partial(v2.opened, followed.origin, followed.url, self.settings.fetch, self.settings.watch.v2_in_flight)
 
     def _bench(self) -> Bench:
         if self._root is None:
@@ -212,6 +249,38 @@ class App:
     async def muster(self) -> list[Follower]:
         """The followers of every log known now."""
         return await self.fleet.muster(self._root or await self.refresh_root())
+
+    async def search(self, stopping: Callable[[], bool]) -> Searched:
+        """One pass over the indexes of the logs that are not read completely, as of the last muster."""
+        return await self._search.run_pass(stopping)
+
+    async def look_up(self, stopping: Callable[[], bool]) -> Searched:
+        """One pass over the certificates of ours whose entries are still to be found."""
+        return await self._certificates.run_pass(stopping)
+
+    async def close_gaps(self, stopping: Callable[[], bool]) -> bool:
+        """One bounded pass over what following passed over, log by log; whether more of it can be read at once."""
+        more = False
+        for follower in self.fleet.followers():
+            if follower.followed.mode is not Mode.COMPLETE:
+                continue
+            try:
+                progress = await close_gaps(follower, self.hands, stopping, self.tools.pass_time)
+            except (FetchError, FormatError, ProofError, SettingsError) as error:
+                # Following the same log meets the same trouble, and tells it.
+                _log.warning("a gap could not be read", log=follower.followed.origin, error=str(error))
+                continue
+            more = more or (progress is not None and progress.leaves > 0 and not progress.done)
+        return more
+
+    async def costs(self) -> list[str]:
+        """What following costs where it costs much, in sentences, before it begins; nothing while there is no trust root."""
+        try:
+            root = self._root or await self.refresh_root()
+        except TrustRootError:
+            return []  # whoever goes on meets it, and tells it
+        wanted = followable(root, self.settings.watch, self._clock())
+        return cost.complete_v1([(each.origin, each.protocol, each.mode) for each in wanted.logs], self.settings.watch)
 
     async def read_registry(self, stopping: Callable[[], bool]) -> refresh.RefreshReport:
         """One pass over the registry, and what is judged anew by it. Nothing is asked where the settings name no repository."""
@@ -267,33 +336,45 @@ class App:
         await appeared.gather(self.store, self._clock())
         return await outbox.deliver(self.store, self.sinks, self._alerts, self._clock())
 
+    async def _follow_to_the_end(self, follower: Follower, stopping: Callable[[], bool]) -> Pass:
+        """Pass after pass until the log is read to its newest checkpoint, and what was passed over on the way is read too."""
+        passed = await follower.run_pass(stopping)
+        while passed.behind and passed.error is None and passed.leaves and not stopping():
+            again = await follower.run_pass(stopping)
+            passed = _together(again, passed)
+            if not again.leaves:
+                break
+        if not passed.skipped or passed.error is not None or stopping():
+            return passed
+        try:
+            closed = await close_gaps(follower, self.hands, stopping)
+        except (FetchError, FormatError, ProofError, SettingsError) as error:
+            return replace(passed, error=str(error))
+        last = await follower.run_pass(stopping)  # says what is left, so that the log is well again where nothing is
+        return _together(last, passed if closed is None else _together(passed, closed))
+
     async def poll(self, stopping: Callable[[], bool] = lambda: False) -> PollReport:
         """One pass over everything: every log to its newest checkpoint, then judge, review and tell."""
         await self.refresh_root()
         await self.expect_configured()
         reports = []
         for follower in await self.muster():
-            passed = await follower.run_pass(stopping)
-            while passed.behind and passed.error is None and passed.leaves and not stopping():
-                again = await follower.run_pass(stopping)
-                passed = replace(
-                    again,
-                    leaves=passed.leaves + again.leaves,
-                    entries=passed.entries + again.entries,
-                    findings=passed.findings + again.findings,
-                )
-                if not again.leaves:
-                    break
+            passed = await self._follow_to_the_end(follower, stopping)
             reports.append(LogReport(follower.followed, passed))
         registry = await self.read_registry(stopping)
         while registry.more and not stopping():
             registry = await self.read_registry(stopping)
+        searched = [await self.search(stopping)]
+        while searched[-1].more and not stopping():
+            searched.append(await self.search(stopping))
+        searched.append(await self.look_up(stopping))
         drifted = await self.compare_notice()
         settled = await self.settle(stopping)
         reviewed = await self.review()
         while await self.tell():
             pass
-        found = settled + reviewed + drifted + registry.findings + sum(report.passed.findings for report in reports)
+        found = settled + reviewed + drifted + registry.findings + sum(each.findings for each in searched)
+        found += sum(report.passed.findings for report in reports)
         async with self.store.read() as tx:
             unreached = (*self.fleet.unreached.items(), *registry.errors.items())
             undelivered = sum([await deliveries.waiting(tx, sink.name) for sink in self.sinks])

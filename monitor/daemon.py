@@ -67,7 +67,10 @@ class Daemon:
             Loop("lease", timedelta(seconds=15), self._renew, "rule-failed"),
             Loop("trust", timedelta(hours=1), self._trust, "trust-root-stale"),
             Loop("fleet", watch.poll_interval, self._fleet, "log-unreachable"),
+            Loop("backfill", watch.poll_interval, self._backfill, "falling-behind"),
             Loop("registry", self._app.settings.registry.refresh_interval, self._registry, "registry-unreachable"),
+            Loop("search", watch.poll_interval, self._search, "log-unreachable"),
+            Loop("lookups", watch.poll_interval, self._look_up, "log-unreachable"),
             Loop("notice", timedelta(hours=1), self._notice, "rule-failed"),
             Loop("settle", watch.poll_interval, self._settle, "rule-failed"),
             Loop("review", watch.poll_interval, self._review, "rule-failed"),
@@ -173,12 +176,34 @@ class Daemon:
         return False
 
     async def _follow(self, origin: str) -> bool:
-        passed = await self._app.fleet.follower(origin).run_pass(self._stop.is_set)
-        if passed.entries:
-            self._loops["registry"].due.set()
-        if passed.findings:
-            self._loops["tell"].due.set()
+        follower = self._app.fleet.follower(origin)
+        passed = await follower.run_pass(self._stop.is_set)
+        if passed.entries and follower.followed.protocol.certificates:
+            self._loops["lookups"].due.set()
+        if passed.skipped:
+            self._loops["backfill"].due.set()
+        self._came(passed.entries, passed.findings)
         return passed.error is None and passed.behind > 0 and passed.leaves > 0
+
+    def _came(self, entries: int, findings: int) -> None:
+        """Wake those who wait for entries and findings: a hint, for they look by themselves too."""
+        if entries:
+            self._loops["registry"].due.set()
+        if findings:
+            self._loops["tell"].due.set()
+
+    async def _search(self) -> bool:
+        searched = await self._app.search(self._stop.is_set)
+        self._came(searched.entries, searched.findings)
+        return searched.more
+
+    async def _look_up(self) -> bool:
+        searched = await self._app.look_up(self._stop.is_set)
+        self._came(searched.entries, searched.findings)
+        return searched.more
+
+    async def _backfill(self) -> bool:
+        return await self._app.close_gaps(self._stop.is_set)
 
     async def _registry(self) -> bool:
         return (await self._app.read_registry(self._stop.is_set)).more

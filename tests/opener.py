@@ -26,9 +26,11 @@ class Opener:
     """Clients over one HTTP client."""
 
     client: Client
+    rate: float = _FAST
+    """Requests a second that a Rekor v1 server is asked at most."""
 
     def v1(self, url: str) -> RekorV1:
-        return RekorV1(url, self.client, requests_per_second=_FAST)
+        return RekorV1(url, self.client, requests_per_second=self.rate)
 
     def v2(self, origin: str, url: str) -> Log:
         return RekorV2(origin, url, self.client)

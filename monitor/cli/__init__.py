@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from monitor.cli import (
+    backfill,
     configuration,
+    coverage,
     db,
     demo,
     digest,
@@ -39,12 +41,14 @@ app = typer.Typer(
 )
 app.command("run")(watching.run_)
 app.command("poll")(watching.poll)
+app.command("backfill")(backfill.backfill)
 app.command("status")(logs.status)
 app.add_typer(entries.app, name="entries")
 app.add_typer(findings.app, name="findings")
 app.add_typer(incidents.app, name="incidents")
 app.command("timeline")(timeline.timeline)
 app.add_typer(logs.app, name="logs")
+app.add_typer(coverage.app, name="coverage")
 app.add_typer(releases.app, name="releases")
 app.add_typer(digest.app, name="digest")
 app.add_typer(identities.app, name="identities")

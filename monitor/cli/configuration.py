@@ -25,6 +25,8 @@ async def check(context: typer.Context) -> None:
 
     from monitor.alerts.sinks import register  # noqa: PLC0415
     from monitor.config.unset import unset  # noqa: PLC0415
+    from monitor.model.log import Protocol  # noqa: PLC0415
+    from monitor.watch import cost  # noqa: PLC0415
 
     settings = run.settings(context)
     output.record(list(_understood(settings)))
@@ -34,6 +36,11 @@ async def check(context: typer.Context) -> None:
         typer.echo(f"    {visible(said)}")
     for note in unset(settings):
         typer.echo(f"not set: {visible(note)}")
+    asked = [(log.origin, log.protocol or Protocol.REKOR_V1, log.mode) for log in settings.watch.logs if not log.ignore]
+    for said in cost.complete_v1(
+        [(origin, protocol, mode) for origin, protocol, mode in asked if mode], settings.watch
+    ):
+        typer.echo(f"cost: {visible(said)}")
 
 
 def _understood(settings: Settings) -> Iterator[tuple[str, object]]:
@@ -64,7 +71,8 @@ def _understood(settings: Settings) -> Iterator[tuple[str, object]]:
     yield "names looked for", list(watch.words)
     yield "logs begin at", str(watch.start)
     yield "asked every", f"{watch.poll_interval.total_seconds():g} s; ended logs every {duration(watch.ended_interval)}"
-    yield "Rekor v1", f"read complete, at most {watch.v1_requests_per_second:g} requests a second (ten entries each)"
+    v1 = "by the certificates in our name and by its index, unless a log's mode says otherwise"
+    yield "Rekor v1", f"{v1}; at most {watch.v1_requests_per_second:g} requests a second (ten entries each)"
     for log in watch.logs:
         given = {name: getattr(log, name) for name in ("read_url", "mode", "start", "protocol")}
         said = [f"{name} {value}" for name, value in given.items() if value is not None]

@@ -13,6 +13,8 @@ from monitor.cli.output import Format
 from monitor.model.text import rfc3339, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from monitor.config import Settings
     from monitor.history.coverage import LogRow, Patience
     from monitor.store.engine import Tx
@@ -49,6 +51,8 @@ async def status(context: typer.Context) -> int:
         typer.echo(_line(row))
         for gap in row.gaps:
             typer.echo(f"    not seen: {visible(gap)}")
+        for limit in row.limits:
+            typer.echo(f"    limit: {visible(limit)}")
     if not rows:
         typer.echo("no log is followed yet: start the monitor (`run`), or `poll` once")
     if certificates:
@@ -57,16 +61,25 @@ async def status(context: typer.Context) -> int:
         typer.echo(f"trouble: {visible(trouble)}")
     for note in notes:
         typer.echo(f"not checked: {visible(note)}")
+    for said in _costs(settings, rows):
+        typer.echo(f"cost: {visible(said)}")
     protected = rows and not troubles and all(row.protected for row in rows)
     return run.Exit.CLEAN if protected else run.Exit.OPERATIONAL
 
 
 def _line(row: LogRow) -> str:
     standing = "protected" if row.protected else "NOT PROTECTED"
-    since = f" since {rfc3339(row.since.replace(microsecond=0))} (from leaf {row.start})" if row.since else ""
+    start = f" (from leaf {row.start})" if row.start is not None else ""
+    since = f" since {rfc3339(row.since.replace(microsecond=0))}{start}" if row.since else ""
     behind = "" if row.behind is None else f", {row.behind} leaves behind" if row.behind else ", up to date"
     proven = "" if row.position is None else f", proven to {row.position}"
     return f"{visible(row.log)}: {row.mode}, {row.state}: {standing}{since}{proven}{behind}"
+
+
+def _costs(settings: Settings, rows: Iterable[LogRow]) -> list[str]:
+    from monitor.watch import cost  # noqa: PLC0415
+
+    return cost.complete_v1([(row.log, row.protocol, row.mode) for row in rows], settings.watch)
 
 
 def _patience(settings: Settings) -> Patience:

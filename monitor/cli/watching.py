@@ -14,7 +14,7 @@ from monitor.model.text import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from monitor.app import PollReport
+    from monitor.app import App, PollReport
     from monitor.model.incident import Incident
     from monitor.store.engine import Store
 
@@ -30,6 +30,7 @@ async def run_(context: typer.Context) -> None:
 
         for said in shortcomings(app.sinks):
             typer.echo(said, err=True)
+        await _tell_costs(app)
         await run.serve(app)
 
 
@@ -41,12 +42,18 @@ async def poll(context: typer.Context) -> int:
     this pass could not read or tell everything. Acknowledged and resolved incidents do not count.
     """
     async with run.opened(context, lead=True) as app:
+        await _tell_costs(app)
         report = await app.poll()
         incidents = await _open(app.store)
         async with app.store.read() as tx:
             notes = await logs.unchecked(app.settings, tx)
     _print(report, incidents, notes)
     return status(report, incidents)
+
+
+async def _tell_costs(app: App) -> None:
+    for said in await app.costs():
+        typer.echo(f"cost: {visible(said)}", err=True)
 
 
 def status(report: PollReport, incidents: Iterable[Incident]) -> int:
@@ -82,6 +89,8 @@ def _print(report: PollReport, incidents: list[Incident], notes: list[str]) -> N
             f"{visible(each.log.origin)}: read {passed.leaves} leaves, {passed.entries} ours; "
             f"proven to {passed.position} of {passed.size}{behind}"
         )
+        if passed.skipped:
+            typer.echo(f"    not read: {passed.skipped} leaves that were passed over for the newest to come first")
         if passed.error:
             typer.echo(f"    not read: {visible(passed.error)}")
     for host, error in report.unreached:

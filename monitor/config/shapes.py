@@ -55,6 +55,7 @@ _RANGES: dict[str, tuple[Any, Any]] = {
     "backoff": (0.0, 60),
     "backoff_first": (timedelta(0), timedelta(hours=1)),
     "backoff_most": (timedelta(0), timedelta(days=1)),
+    "backfill_workers": (0, 256),
     "batch": (1, 10_000),
     "connect_timeout": (0.1, 300),
     "ct_in_flight": (1, 64),

@@ -10,7 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from monitor.model.release import ExpectedHash
+from monitor.model.release import ENCODED, ExpectedHash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -41,7 +41,7 @@ def predicted(
     found = [ExpectedHash(match[1], digest, "the digest itself")]
     for how, payload in _statements(match[1], annotations or {}):
         found.append(ExpectedHash(_sha256(payload), digest, how))
-        found.append(ExpectedHash(_sha256(pae(STATEMENT_TYPE, payload)), digest, f"{how}, pre-authentication encoding"))
+        found.append(ExpectedHash(_sha256(pae(STATEMENT_TYPE, payload)), digest, f"{how}{ENCODED}"))
     for reference in references:
         payload = simple_signing(digest, reference, annotations)
         found.append(ExpectedHash(_sha256(payload), digest, f"simple-signing payload for {reference}"))

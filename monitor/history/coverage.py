@@ -5,20 +5,21 @@ It reports what the store says and how old that is. "Not asked lately" is never 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from monitor.model.filters import Page
-from monitor.model.log import CheckpointStatus, LogState
+from monitor.model.log import CheckpointStatus, LogState, Mode, uncovered
+from monitor.model.lookup import LookupState
 from monitor.model.text import rfc3339
-from monitor.store import health, logs
+from monitor.store import health, logs, lookups, meta
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime, timedelta
 
     from monitor.model.health import Condition
-    from monitor.model.log import Coverage, Cursor, FollowedLog, Hole, Mode, Protocol, StoredCheckpoint
+    from monitor.model.log import Coverage, Cursor, FollowedLog, Hole, Protocol, StoredCheckpoint
     from monitor.rules.policy import Policy
     from monitor.store.engine import Tx
 
@@ -26,6 +27,15 @@ _ASKED = "log-unreachable"
 _LOG = "log:"
 """How the sources of `health` begin that are logs."""
 _MOST = 10_000
+_SHOWN = 5
+_UNLOGGED = "unlogged-certificate"
+_READING = 2
+"""The deadline runs from when a certificate's minutes are read whole, which takes hours at the ceiling: so often it may pass before."""
+_INDEX = "index:"
+_HONOURED = "honoured"
+_META_WIDTH = 64
+_BY_NAME = "untrusted certificates and bare keys are seen only by its index (search): absence proves nothing of them"
+_SEARCHED = "it is not read: what its index shows is found, absence proves nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +44,8 @@ class LogRow:
 
     `start` is the first index that is watched and `since` when that began; every leaf of [start, position) is proven under a
     signed root, holes aside. `behind` counts leaves that are signed and not read yet; `asked_at` is when the log last answered.
-    `gaps` says in sentences what would not be seen; `protected` says that this is at most what was just signed.
+    `gaps` says in sentences what would not be seen; `protected` says that this is at most what was just signed. `limits` says what
+    the log's mode does not show even when all is well. Start, position and backlog are those of a log that is read completely.
     """
 
     log: str
@@ -56,6 +67,7 @@ class LogRow:
     gaps: tuple[str, ...]
     url: str
     tree_id: str | None
+    limits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +82,33 @@ class Patience:
 async def statement(tx: Tx, patience: Patience, now: datetime) -> list[LogRow]:
     """One row a log, in the order of their origins."""
     conditions = await health.conditions(tx)
-    return [await _row(tx, log, conditions, patience, now) for log in await logs.every(tx)]
+    every = await logs.every(tx)
+    rows = {log.origin: await _row(tx, log, conditions, patience, now) for log in every}
+    led = led_by([row for row in rows.values() if row.protocol.certificates])
+    for row in rows.values():
+        if row.mode is Mode.CERTIFICATES:
+            gaps = (*row.gaps, *led.gaps, *await _sought(tx, patience, now))
+            limits = (*row.limits, *await _looked_up(tx, row.log))
+            rows[row.log] = replace(row, protected=not gaps, since=led.since, gaps=gaps, limits=limits)
+    return list(rows.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Led:
+    """How far the certificate logs can be relied on, where they lead to the entries: since when, and why not."""
+
+    since: datetime | None
+    gaps: tuple[str, ...]
+
+
+def led_by(certificate_logs: Sequence[LogRow]) -> Led:
+    """What the certificate logs' rows mean for a log that is followed by them."""
+    gaps = [f"the certificate log {row.log} is not protected" for row in certificate_logs if not row.protected]
+    if not certificate_logs:
+        gaps = ["no certificate log is followed: nothing leads to its entries"]
+    began = [row.since for row in certificate_logs]
+    since = None if None in began or not began else max(each for each in began if each is not None)
+    return Led(since, tuple(gaps))
 
 
 async def troubles(tx: Tx, patience: Patience, now: datetime) -> list[str]:
@@ -92,8 +130,8 @@ def unchecked(policy: Policy, *, digests: bool, ignored: Iterable[str]) -> Itera
 
 
 async def _row(tx: Tx, log: FollowedLog, conditions: Sequence[Condition], patience: Patience, now: datetime) -> LogRow:
-    origin = log.origin
-    cursor = await logs.cursor(tx, origin)
+    origin, complete = log.origin, log.mode is Mode.COMPLETE
+    cursor = await logs.cursor(tx, origin) if complete else None
     newest = await _newest(tx, origin)
     first = await logs.list_checkpoints(tx, origin, Page(limit=1))
     holes = await logs.holes(tx, origin, _MOST)
@@ -104,7 +142,8 @@ async def _row(tx: Tx, log: FollowedLog, conditions: Sequence[Condition], patien
     size = newest.size if newest else None
     behind = max(0, (size or 0) - cursor.position) if cursor else None
     gaps = (
-        *_unwatched(cursor, await logs.coverage(tx, origin)),
+        *(_unwatched(cursor, await logs.coverage(tx, origin)) if complete else ()),
+        *([_SEARCHED] if log.mode is Mode.SEARCH else []),
         *_missing(holes),
         *([f"the log contradicts itself ({len(conflicts)}): nothing past that is proven"] if conflicts else []),
         *_stale(log, asked, patience, now),
@@ -130,7 +169,41 @@ async def _row(tx: Tx, log: FollowedLog, conditions: Sequence[Condition], patien
         gaps=(*gaps, *([f"the newest {behind} leaves are signed and not read yet"] if behind else [])),
         url=log.url,
         tree_id=log.tree_id,
+        limits=(_BY_NAME,) if log.mode is Mode.CERTIFICATES else (),
     )
+
+
+async def _sought(tx: Tx, patience: Patience, now: datetime) -> Iterable[str]:
+    """Certificates whose entry should have been found, or all places read where it could stand, long before now."""
+    allowed = _READING * patience.deadline(_UNLOGGED)
+    overdue = [
+        each
+        for each in await lookups.unsettled(tx)
+        if not each.history and each.read_at is None and now - each.opened_at > allowed
+    ]
+    if not overdue:
+        return ()
+    oldest = rfc3339(overdue[0].not_before.replace(microsecond=0))
+    return (
+        f"the entries of {len(overdue)} certificates of ours, the first of {oldest}, are looked for and not found since long",
+    )
+
+
+async def _looked_up(tx: Tx, origin: str) -> tuple[str, ...]:
+    """How entries are looked for now: whether the server's index stood its test, and how many certificates still lack theirs."""
+    kept = await meta.get(tx, f"{_INDEX}{origin.partition(' - ')[0]}"[:_META_WIDTH])
+    verdict = kept.partition(" ")[2] if kept is not None else ""
+    if kept is None:
+        index = ["whether its index finds entries by name was not tested yet"]
+    else:
+        index = (
+            []
+            if verdict == _HONOURED
+            else [f"its index does not find entries by name ({verdict}): hours are read instead"]
+        )
+    sought = (await lookups.counts(tx)).get(LookupState.OPEN, 0)
+    waiting = [f"the entries of {sought} certificates of ours are still looked for"] if sought else []
+    return (*index, *waiting)
 
 
 async def _newest(tx: Tx, origin: str) -> StoredCheckpoint | None:
@@ -144,19 +217,19 @@ def _unwatched(cursor: Cursor | None, covered: Iterable[Coverage]) -> Iterator[s
     if cursor is None:
         yield "nothing of it was read yet"
         return
-    at = cursor.started_at
-    for part in sorted(covered, key=lambda each: each.begin):
-        if part.begin > at:
-            yield f"leaves {at} to {part.begin - 1} were not read"
-        at = max(at, part.end)
+    gaps = uncovered(covered, cursor.started_at, cursor.position)
+    for begin, end in gaps[:_SHOWN]:
+        yield f"leaves {begin} to {end - 1} were not read: the newest came first, these are still to be read"
+    if len(gaps) > _SHOWN:
+        yield f"and {sum(end - begin for begin, end in gaps[_SHOWN:])} more in {len(gaps) - _SHOWN} gaps (`coverage show`)"
 
 
 def _missing(holes: Sequence[Hole]) -> Iterator[str]:
-    for hole in holes[:5]:
+    for hole in holes[:_SHOWN]:
         last = f" to {hole.end - 1}" if hole.end - hole.begin > 1 else ""
         yield f"the log does not give leaf {hole.begin}{last}: {hole.reason}"
-    if len(holes) > 5:  # noqa: PLR2004 - as above
-        yield f"and {len(holes) - 5} more holes"
+    if len(holes) > _SHOWN:
+        yield f"and {len(holes) - _SHOWN} more holes"
 
 
 def _stale(log: FollowedLog, asked: datetime | None, patience: Patience, now: datetime) -> Iterator[str]:

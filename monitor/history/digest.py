@@ -14,7 +14,7 @@ from monitor.entries import payloads
 from monitor.errors import SettingsError
 from monitor.model.filters import EntryFilter, Page
 from monitor.model.finding import Accepted, Severity
-from monitor.model.release import VOUCHING, DigestKind, DigestStatus
+from monitor.model.release import VOUCHING, Authority, DigestKind, DigestStatus
 from monitor.model.rulebook import RULES
 from monitor.model.text import clip, rfc3339, visible
 from monitor.rules import published
@@ -195,7 +195,8 @@ def _grave(row: EntryRow) -> bool:
 
 
 def _verdict(standing: Standing, mine: Sequence[ExpectedDigest], found: Sequence[EntryRow]) -> str:
-    named = ", ".join(dict.fromkeys(f"{each.artifact} {each.version}" for each in mine))
+    undisputed = [each for each in mine if each.authority is not Authority.DISPUTED]
+    named = ", ".join(dict.fromkeys(f"{each.artifact} {each.version}" for each in undisputed))
     rules = ", ".join(dict.fromkeys(rule for row in found for rule in row.rules))
     waits = any(row.digest_status is DigestStatus.PENDING for row in found)
     whose = f"It belongs to {named}" if named else "It belongs to no release we know"

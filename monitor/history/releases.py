@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from monitor.judge import releases as judging
 from monitor.model.release import Authority, DigestKind, Version
-from monitor.rules.releases import SUBJECTS
+from monitor.rules.release import SUBJECTS
 from monitor.store import findings
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from monitor.rules.policy import Policy
-    from monitor.rules.releases import Release
+    from monitor.rules.release import Release
     from monitor.store.engine import Tx
 
 _RANK = tuple(Authority)

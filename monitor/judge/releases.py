@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from monitor.model.entry import parse_workflow_name
 from monitor.model.release import VOUCHING, Authority, DigestKind, DigestStatus, Version, release_version
 from monitor.rules import releases as rules
-from monitor.rules.releases import LATEST, Release, Signature, Watched
+from monitor.rules.release import LATEST, SUBJECTS, Release, Signature, Watched, prerelease
+from monitor.rules.tags import superseding
 from monitor.store import bundles, findings, reading, releases, signatures, tags
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from monitor.model.finding import Finding
     from monitor.model.release import ExpectedDigest, TagObservation
     from monitor.rules.policy import Policy
-    from monitor.rules.releases import Superseding
+    from monitor.rules.tags import Superseding
     from monitor.store.engine import Tx
     from monitor.store.signatures import SignatureRow
 
@@ -77,7 +78,7 @@ async def _gather(tx: Tx, rows: list[SignatureRow], policy: Policy) -> dict[str,
         for subject in each.subjects
     )
     carried = {version: _carried(version, observed, digests) for version in {*observed, *digests}}
-    full = {digest for version, each in carried.items() if not rules.prerelease(version) for digest in each}
+    full = {digest for version, each in carried.items() if not prerelease(version) for digest in each}
     found = {}
     for version in sorted({*carried, *(each.version for each in mine), *withdrawn}):
         own = carried.get(version, frozenset())
@@ -141,7 +142,7 @@ async def _promote(tx: Tx, found: Iterable[Release], now: datetime) -> int:
     """Make expected what a repeated run put in the place of its own, with every manifest below it."""
     new: list[ExpectedDigest] = []
     for release in found:
-        for each in rules.superseding(release):
+        for each in superseding(release):
             new.extend(_pinned(release, each))
     return await releases.add_digests(tx, new, [], now) if new else 0
 
@@ -180,7 +181,7 @@ def _explained(rows: list[SignatureRow]) -> set[str]:
 async def _keep(tx: Tx, judged: list[Finding], now: datetime) -> list[int]:
     told = await findings.put(tx, judged, now, entry_id=None)
     held = {(each.rule, each.subject) for each in judged}
-    for rule, subject in await findings.standing(tx, rules.SUBJECTS):
+    for rule, subject in await findings.standing(tx, SUBJECTS):
         if (rule, subject) not in held:
             await findings.withdraw(tx, rule, subject, now)
     return told

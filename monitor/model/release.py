@@ -61,6 +61,11 @@ class ExpectedHash:
     digest: str
     how: str
 
+    @property
+    def encoded(self) -> bool:
+        """Whether it is a predicted hash of a pre-authentication encoding: Rekor v2 logs those, v1 never."""
+        return self.how.endswith(ENCODED)
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -80,6 +85,8 @@ class Match:
         return self.how.removeprefix(ATTESTED) if self.how.startswith(ATTESTED) else None
 
 
+ENCODED = ", pre-authentication encoding"
+"""How a predicted hash ends its way when it is not that of the payload but of what is signed in its place."""
 ATTESTED = "attestation of "
 """How a hash begins its way when it is that of a fetched attestation; its predicate type follows. Cosign's own is none."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from monitor.model.log import InclusionProof
     from monitor.rekor.query import Query
 
-    Records = list[tuple[str, dict[str, object]]]
+    Records = list[replies.Record]
 
 PAGE: Final = 10
 _LEFT_OUT: Final = "the log answered without it"
@@ -89,7 +89,7 @@ class Pages:
         reply = await self._query.entries([offset + index for index in indexes], fresh=fresh)
         if not isinstance(reply, list):
             raise FetchError(f"POST {self._query.url}/api/v1/log/entries/retrieve: not a list of entries", status=200)
-        return _records(reply)
+        return replies.listed(reply)
 
     async def _single(self, index: int, *, fresh: bool) -> tuple[replies.Entry, dict[str, object]]:
         """Ask for one leaf by its index over all shards, and with another offset if its reply tells one."""
@@ -116,7 +116,7 @@ class Pages:
 
     async def _asked(self, global_index: int, *, fresh: bool) -> Records:
         reply = await self._query.get(f"/api/v1/log/entries?logIndex={global_index}", ENTRY_LIMIT, fresh=fresh)
-        return _records([reply])
+        return replies.listed([reply])
 
     def _matched(self, records: Records, wanted: range) -> dict[int, replies.Entry]:
         found: dict[int, replies.Entry] = {}
@@ -140,17 +140,6 @@ class Pages:
         if len(indexes) > 1:
             raise error
         await self._query.heads(fresh=True)
-
-
-def _records(reply: object) -> Records:
-    """Return the records of a page; maps of another shape are left out, as if the log had left their entries out."""
-    found: Records = []
-    for item in reply if isinstance(reply, list) else ():
-        try:
-            found.extend(replies.records(item))
-        except FormatError:
-            continue
-    return found
 
 
 def _reason(error: Exception) -> str:

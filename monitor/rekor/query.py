@@ -9,6 +9,8 @@ from monitor.errors import FetchError, FormatError
 from monitor.rekor import replies
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from monitor.fetch import Client, Response
     from monitor.reading.pace import Pace
 
@@ -46,24 +48,34 @@ class Query:
 
     async def entries(self, indexes: list[int], *, fresh: bool) -> object:
         """Ask for a page of entries by their indexes over all shards. FetchError as `get`."""
-        response = await self._retrieve(indexes, fresh=fresh)
+        return await self.post("/api/v1/log/entries/retrieve", {"logIndexes": indexes}, PAGE_LIMIT, fresh=fresh)
+
+    async def post(
+        self,
+        path: str,
+        payload: Mapping[str, object],
+        limit: int,
+        *,
+        fresh: bool = False,
+        attempts: int | None = None,
+    ) -> object:
+        """Ask by POST. FetchError as `get`."""
+        response = await self._post(path, payload, limit, fresh=fresh, attempts=attempts)
         try:
             return replies.load(response.body)
         except FormatError:
-            return _loaded("POST", await self._retrieve(indexes, fresh=True))
+            return _loaded("POST", await self._post(path, payload, limit, fresh=True, attempts=attempts))
 
     async def _get(self, path: str, limit: int, *, fresh: bool) -> Response:
         return await self.client.get(
             f"{self.url}{path}", limit=limit, accept="application/json", fresh=fresh, gate=self.pace
         )
 
-    async def _retrieve(self, indexes: list[int], *, fresh: bool) -> Response:
+    async def _post(
+        self, path: str, payload: Mapping[str, object], limit: int, *, fresh: bool, attempts: int | None
+    ) -> Response:
         return await self.client.post_json(
-            f"{self.url}/api/v1/log/entries/retrieve",
-            {"logIndexes": indexes},
-            limit=PAGE_LIMIT,
-            fresh=fresh,
-            gate=self.pace,
+            f"{self.url}{path}", payload, limit=limit, fresh=fresh, attempts=attempts, gate=self.pace
         )
 
 

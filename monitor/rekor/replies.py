@@ -21,6 +21,9 @@ from monitor.tlog.merkle import leaf_hash
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    Record = tuple[str, dict[str, object]]
+    """A UUID and what is said of its entry."""
+
 _UUID: Final = re.compile(r"[0-9a-f]{80}")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _TREE_ID: Final = re.compile(r"[1-9][0-9]{0,18}")
@@ -91,11 +94,22 @@ def consistency_hashes(reply: object) -> tuple[bytes, ...]:
     return _hashes(_dict(reply, "the proof").get("hashes"))
 
 
-def records(reply: object) -> Iterator[tuple[str, dict[str, object]]]:
+def records(reply: object) -> Iterator[Record]:
     """Yield every (UUID, record) of one map of entries, or of a page of such maps. FormatError for other shapes."""
     for page in reply if isinstance(reply, list) else [reply]:
         for uuid, record in _dict(page, "an entry's map").items():
             yield uuid, _dict(record, f"entry {uuid[:80]}")
+
+
+def listed(reply: object) -> list[Record]:
+    """Return the records of a page; maps of another shape are left out, as if the log had left their entries out."""
+    found: list[Record] = []
+    for item in reply if isinstance(reply, list) else ():
+        try:
+            found.extend(records(item))
+        except FormatError:
+            continue
+    return found
 
 
 def entry(uuid: str, record: dict[str, object], shard: ShardName) -> Entry:

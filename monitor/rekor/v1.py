@@ -20,12 +20,14 @@ from monitor.reading.pace import Pace
 from monitor.rekor import replies
 from monitor.rekor.pages import PAGE, Pages
 from monitor.rekor.query import PROOF_LIMIT, Query
+from monitor.rekor.search import Index
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from monitor.fetch import Client
     from monitor.model.log import Block, Gap, InclusionProof
+    from monitor.model.search import Answer, Fetched, Question
 
 _SKEW_TRIES: Final = 3
 
@@ -38,6 +40,7 @@ class RekorV1:
         self.url = url.rstrip("/")
         pace = Pace(requests_per_second, in_flight, patience=client.options.max_retry_after)
         self._query = Query(self.url, client, pace)
+        self._index = Index(self._query)
 
     @property
     def window(self) -> int:
@@ -70,6 +73,14 @@ class RekorV1:
     def shard(self, log: FollowedLog) -> RekorV1Shard:
         """Read one shard, listed now or followed since earlier. FormatError when it has no tree id that can be one."""
         return RekorV1Shard(log, self._query)
+
+    def search(self, questions: Iterable[Question]) -> AsyncGenerator[Answer, None]:
+        """Yield what the index answers to each question, in order. Nothing in it is proven, its silence least of all."""
+        return self._index.answers(questions)
+
+    def entries(self, log: FollowedLog, uuids: Sequence[str]) -> AsyncGenerator[Fetched, None]:
+        """Yield the entries of a shard that have these UUIDs, ten at a time, with unverified proofs. FetchError, FormatError."""
+        return self._index.entries(log, uuids)
 
 
 class RekorV1Shard:

@@ -6,11 +6,12 @@ goes on) from a server in trouble (FetchError: the pass ends). It must never ver
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from monitor.errors import FormatError, NotFoundError, OversizeError
+from monitor.fetch import Client
 from monitor.model.log import Block, Gap
 from monitor.reading.ordered import in_order
 from monitor.reading.tiles import LeafTiles, TileProofs, TileServer
@@ -25,15 +26,22 @@ from monitor.tlog.tiles import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
-    from monitor.fetch import Client
+    from monitor.fetch import FetchOptions
     from monitor.model.log import InclusionProof
 
 BUNDLE_LIMIT: Final = 17 << 20
 """Above 256 leaves of 65,535 bytes with their prefixes."""
 _API: Final = "/api/v2"
 _PREFIX: Final = 2
+
+
+@asynccontextmanager
+async def opened(origin: str, url: str, options: FetchOptions, in_flight: int = 8) -> AsyncIterator[RekorV2]:
+    """One v2 log with a client of its own, for as long as the block runs: what another process opens."""
+    async with Client(options) as client:
+        yield RekorV2(origin, url, client, in_flight=in_flight)
 
 
 class RekorV2:

@@ -21,7 +21,7 @@ from monitor.model.release import (
     Withdrawal,
 )
 from monitor.model.text import visible
-from monitor.rules.releases import LATEST
+from monitor.rules.release import LATEST
 from monitor.store import releases as kept
 from monitor.store import tags
 

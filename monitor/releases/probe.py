@@ -33,7 +33,7 @@ async def tags(client: Client, options: RegistryOptions, ref: Reference) -> tupl
 
 def _cure(error: FetchError, ref: Reference, *, known: bool) -> str:
     """What helps at a first try; `known`: the registry was shown credentials."""
-    give = f"give credentials for {ref.host} (TRUSTACKS_MONITOR_REGISTRY_USERNAME and …_PASSWORD) that may read it"
+    give = f"give credentials for {ref.host} (TRUSTACKS_MONITOR_REGISTRY_USERNAME and …_REGISTRY_PASSWORD) that may read it"
     if isinstance(error, NotFoundError):
         return f"correct the name in [registry.repositories]; if it is right, nothing was pushed there yet, or it is private: {give}"
     if isinstance(error, RateLimitedError):

@@ -8,33 +8,31 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from monitor.errors import FetchError, MonitorError, NotFoundError
+from monitor.errors import FetchError, NotFoundError
 from monitor.judge import releases as judging
 from monitor.judge.releases import BELOW
 from monitor.model.release import VOUCHING, Authority, DigestKind, ExpectedDigest, Version
 from monitor.model.text import clip, rfc3339, visible
-from monitor.releases import beside
+from monitor.releases import attachments, beside
 from monitor.releases import locate as locating
-from monitor.releases.beside import Examined
 from monitor.releases.ledger import BASELINE_READ, of_tag, predicted
 from monitor.releases.reference import INDEXES
-from monitor.rules.releases import LATEST
-from monitor.store import bundles, health, meta, releases, signatures, tags
+from monitor.rules.release import LATEST
+from monitor.store import bundles, health, meta, releases, tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from monitor.model.release import TagObservation
     from monitor.releases.beside import Examiner
     from monitor.releases.lookup import Lookup
     from monitor.releases.reference import Manifest, Reference
     from monitor.rules.policy import Policy
-    from monitor.store.bundles import Attachment
     from monitor.store.engine import Store, Tx
 
 _log = structlog.get_logger(__name__)
@@ -44,12 +42,6 @@ _AT_ONCE = 8
 _MOST_TAGS = 20_000
 _MOST_BELOW = 500
 _DEEPEST = 3
-_ATTACHMENTS_A_PASS = 2_000
-_ATTACHMENTS_A_STEP = 32
-_RECENT = timedelta(days=1)
-"""How long after its first sight a digest's signatures are asked for in every pass."""
-_AGAIN = timedelta(hours=6)
-"""How often older ones are."""
 _SHOWN = 300
 _NAMED = 3
 
@@ -106,16 +98,18 @@ class _Listing:
     errors: tuple[str, ...]
 
 
-class _Troubles:
+class Troubles:
     """What went wrong, by host."""
 
     def __init__(self) -> None:
         self.of: dict[str, list[str]] = {}
 
     def add(self, host: str, error: str) -> None:
+        """Keep one trouble of a host, clipped and made visible."""
         self.of.setdefault(host, []).append(clip(visible(error), _SHOWN))
 
     def told(self) -> dict[str, str]:
+        """Return the troubles in words, the first few of each host and how many more."""
         return {
             host: "; ".join(errors[:_NAMED]) + (f"; and {len(errors) - _NAMED} more" if len(errors) > _NAMED else "")
             for host, errors in self.of.items()
@@ -125,7 +119,7 @@ class _Troubles:
 async def refresh(tools: Tools, stopping: Callable[[], bool] = lambda: False) -> RefreshReport:
     """One pass over every artifact. A registry's trouble is reported to `health` and in the report, never raised."""
     began = tools.clock()
-    troubles = _Troubles()
+    troubles = Troubles()
     listings = await asyncio.gather(
         *(_listing(tools, artifact, ref, troubles) for artifact, ref in tools.repositories.items())
     )
@@ -134,7 +128,7 @@ async def refresh(tools: Tools, stopping: Callable[[], bool] = lambda: False) ->
         begun, expected = await _observe(tx, read, tools.policy, began)
         reviewed = await judging.review(tx, tools.policy, began)
     found = expected + reviewed.promoted
-    kept, more = await _attachments(tools, troubles, stopping)
+    kept, more = await attachments.ask(tools, troubles, stopping)
     looked = 0
     if tools.lookup is not None:
         looked = await locating.look_up(tools.store, tools.lookup, tools.policy, tools.clock, stopping)
@@ -183,7 +177,7 @@ async def _report(tx: Tx, tools: Tools, errors: Mapping[str, str], began: dateti
             await health.report(tx, releases.UNREACHABLE, source_of(host), began, None)
 
 
-async def _listing(tools: Tools, artifact: str, ref: Reference, troubles: _Troubles) -> _Listing | None:
+async def _listing(tools: Tools, artifact: str, ref: Reference, troubles: Troubles) -> _Listing | None:
     """Read one artifact's tags. None, and a trouble, when they could not be listed."""
     try:
         named = await tools.registry.tags(ref)
@@ -295,53 +289,3 @@ async def _expected(
     own = ExpectedDigest(seen.tag, seen.artifact, seen.digest, DigestKind.TAG, authority, "registry", "")
     under = [replace(own, digest=each, kind=DigestKind.MANIFEST, reason=BELOW + seen.digest) for each in below]
     return [own, *under]
-
-
-async def _attachments(tools: Tools, troubles: _Troubles, stopping: Callable[[], bool]) -> tuple[int, bool]:
-    """Ask what lies beside the digests that are due. Returns how many bundles are new, and whether more is due."""
-    began = tools.clock()
-    kept = done = 0
-    async with tools.store.read() as tx:
-        older = began if await signatures.pending(tx) else began - _AGAIN
-    asked: set[tuple[str, str]] = set()
-    while not stopping():
-        async with tools.store.read() as tx:
-            due = await bundles.due(tx, began - _RECENT, older, before=began, limit=_ATTACHMENTS_A_STEP)
-        due = [each for each in due if (each.artifact, each.digest) not in asked]
-        if not due:
-            return kept, False
-        if done >= _ATTACHMENTS_A_PASS:
-            return kept, True
-        asked |= {(each.artifact, each.digest) for each in due}
-        limit = asyncio.Semaphore(_AT_ONCE)
-        results = await asyncio.gather(*(_one(tools, each, limit) for each in due))
-        async with tools.store.write() as tx:
-            for attachment, found in results:
-                ref = tools.repositories.get(attachment.artifact)
-                if found.missed and ref is not None:
-                    troubles.add(ref.host, found.missed)
-                await bundles.asked(tx, attachment.artifact, attachment.digest, tools.clock(), found.missed)
-                for each in found.bundles:
-                    await bundles.add(tx, each)
-                await beside.keep_checkpoints(tx, found.checkpoints)
-                kept += len(found.bundles)
-        done += len(due)
-    return kept, True
-
-
-async def _one(tools: Tools, attachment: Attachment, limit: asyncio.Semaphore) -> tuple[Attachment, Examined]:
-    """Fetch and verify what lies beside one digest; what could not be had is said."""
-    ref = tools.repositories.get(attachment.artifact)
-    if ref is None:
-        return attachment, Examined()
-    async with tools.store.read() as tx:
-        known = await bundles.known(tx, attachment.artifact, attachment.digest, tools.examiner.root.digest)
-    async with limit:
-        try:
-            found = await tools.examiner.examine(attachment.artifact, ref, attachment.digest, known, tools.clock())
-        except FetchError as error:
-            return attachment, Examined(missed=str(error))
-        except MonitorError as error:
-            _log.warning("attachments unread", artifact=attachment.artifact, digest=attachment.digest, error=str(error))
-            return attachment, Examined(missed=str(error))
-    return attachment, found

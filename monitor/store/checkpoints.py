@@ -13,6 +13,8 @@ from monitor.store.sql import insert
 from monitor.store.tables import checkpoints
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from monitor.model.filters import Page
     from monitor.store.connect import Tx
 
@@ -59,12 +61,28 @@ async def newest(tx: Tx, log: str) -> StoredCheckpoint | None:
     return _checkpoint(row) if row else None
 
 
+async def seen_up_to(tx: Tx, log: str, size: int) -> datetime | None:
+    """Return when the greatest consistent checkpoint of at most this size was last seen; None when there is none."""
+    c = checkpoints.c
+    consistent = (c.log == log, c.size <= size, c.status == CheckpointStatus.CONSISTENT)
+    found: datetime | None = await tx.scalar(sa.select(c.last_seen).where(*consistent).order_by(c.size.desc()).limit(1))
+    return found
+
+
 async def next_size(tx: Tx, log: str, after: int, upto: int) -> StoredCheckpoint | None:
     """Return the smallest one of a size in (after, upto] that does not conflict."""
     c = checkpoints.c
     sound = c.status != CheckpointStatus.CONFLICTING
     statement = _select().where(c.log == log, c.size > after, c.size <= upto, sound).order_by(c.size, c.id).limit(1)
     row = (await tx.execute(statement)).one_or_none()
+    return _checkpoint(row) if row else None
+
+
+async def seen_by(tx: Tx, log: str, moment: datetime) -> StoredCheckpoint | None:
+    """Return the greatest one proven consistent that had been seen by `moment`: what it signs was in the log by then."""
+    c = checkpoints.c
+    mine = (c.log == log, c.status == CheckpointStatus.CONSISTENT, c.first_seen <= moment)
+    row = (await tx.execute(_select().where(*mine).order_by(c.size.desc()).limit(1))).one_or_none()
     return _checkpoint(row) if row else None
 
 

@@ -66,7 +66,11 @@ async def advance(tx: Tx, before: Cursor, after: Cursor, now: datetime) -> None:
 
 
 async def cover(tx: Tx, new: Coverage, now: datetime) -> None:
-    """Add a proven range, merged with those it touches; an empty one adds nothing. The merged range names the largest size."""
+    """Add a proven range, merged with those it touches; an empty one adds nothing. The merged range names the largest size.
+
+    Several programs may cover one log at once: where another has covered from the same leaf meanwhile, the longer range stays, or
+    the transaction has lost the race (LostRaceError) and nothing of it is kept. Ranges that overlap are one when they are read.
+    """
     if not 0 <= new.begin <= new.end <= new.size:
         raise ValueError(f"leaves [{new.begin}, {new.end}) of {new.log} are not below its size {new.size}")
     if new.begin == new.end:
@@ -82,7 +86,14 @@ async def cover(tx: Tx, new: Coverage, now: datetime) -> None:
         "size": max(new.size, *(row.size for row in rows), new.size),
         "updated_at": now,
     }
-    await tx.execute(sa.insert(covered).values(row))
+    statement = insert(tx, covered).values(row)
+    theirs = statement.excluded
+    greater = {
+        name: sa.case((theirs[name] > covered.c[name], theirs[name]), else_=covered.c[name]) for name in ("end", "size")
+    }
+    await tx.execute(
+        statement.on_conflict_do_update(index_elements=["log", "begin"], set_=greater | {"updated_at": now})
+    )
 
 
 async def coverage(tx: Tx, log: str) -> list[Coverage]:

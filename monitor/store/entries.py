@@ -17,10 +17,11 @@ from monitor.model.log import InclusionProof, Leaf, Promise
 from monitor.model.release import DigestStatus
 from monitor.store.certificates import StoredSigner, add_signers, signers_of
 from monitor.store.entry_list import EntryRow, list_entries, row
-from monitor.store.sql import insert
+from monitor.store.sql import chunks, insert
 from monitor.store.tables import entries, leaves, matches, signers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from monitor.model.entry import JudgedSigner, LogEntry
@@ -34,8 +35,10 @@ __all__ = [
     "add",
     "find",
     "get",
+    "known_uuids",
     "list_entries",
     "mark_disproven",
+    "named",
     "proof",
     "row",
     "set_judgement",
@@ -46,6 +49,7 @@ __all__ = [
 ]
 
 _HASH = 32
+_ROWS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +229,23 @@ async def get(tx: Tx, entry_id: int) -> StoredEntry | None:
     """Return an entry with its leaf."""
     kept = (await tx.execute(_select().where(entries.c.id == entry_id))).mappings().one_or_none()
     return _stored(kept) if kept else None
+
+
+async def known_uuids(tx: Tx, uuids: Iterable[str]) -> set[str]:
+    """Return those of these UUIDs (Rekor v1) whose entries are kept."""
+    found: set[str] = set()
+    for chunk in chunks(uuids, _ROWS):
+        found.update((await tx.execute(sa.select(entries.c.uuid).where(entries.c.uuid.in_(chunk)))).scalars())
+    return found
+
+
+async def named(tx: Tx, logs: Iterable[str], limit: int) -> list[tuple[str, str]]:
+    """Return the (identity, UUID) of at most `limit` entries of these logs, each of another identity, the newest first."""
+    c = entries.c
+    mine = (c.log.in_(list(logs)), c.uuid.is_not(None), c.identity.is_not(None), c.disproven.is_(False))
+    newest = sa.select(sa.func.max(c.id)).where(*mine).group_by(c.identity)
+    statement = sa.select(c.identity, c.uuid).where(c.id.in_(newest)).order_by(c.id.desc()).limit(limit)
+    return [(row.identity, row.uuid) for row in await tx.execute(statement)]
 
 
 async def find(tx: Tx, log: str, index: int) -> StoredEntry | None:

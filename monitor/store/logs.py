@@ -17,6 +17,8 @@ from monitor.store.checkpoints import (
     list_checkpoints,
     newest,
     next_size,
+    seen_by,
+    seen_up_to,
     set_status,
     with_status,
 )
@@ -70,6 +72,8 @@ __all__ = [
     "of_certificates",
     "quarantine",
     "quarantined_data",
+    "seen_by",
+    "seen_up_to",
     "set_status",
     "start_cursor",
     "upsert",

@@ -43,21 +43,57 @@ async def find(tx: Tx, issuance: str) -> Lookup | None:
     return Lookup(**row) if row else None
 
 
-async def settle_found(tx: Tx, now: datetime) -> list[Lookup]:
-    """Close every lookup whose certificate signs a stored entry that stands in its log; return those as they were before."""
+async def unread(tx: Tx, since: datetime) -> list[Lookup]:
+    """Return the lookups whose entry is still to be looked for, the certificate issued first first.
+
+    Those are the open ones of what was issued while we watch, unless all was read in which the entry could stand; and those that are
+    found and whose certificate was valid `since` then: it may have signed more.
+    """
     c = lookups.c
-    signing = (
+    wanted = sa.or_(c.state == LookupState.OPEN, sa.and_(c.state == LookupState.FOUND, c.not_after >= since))
+    mine = (c.history.is_(False), c.read_at.is_(None), wanted)
+    statement = sa.select(lookups).where(*mine).order_by(c.not_before, c.issuance)
+    return [Lookup(**row) for row in (await tx.execute(statement)).mappings()]
+
+
+async def unasked(tx: Tx, since: datetime, limit: int) -> list[Lookup]:
+    """Return at most `limit` open lookups of history that no index was asked for `since` then, the one asked longest ago first."""
+    c = lookups.c
+    before = sa.or_(c.searched_at.is_(None), c.searched_at < since)
+    mine = (c.history.is_(True), c.state == LookupState.OPEN, before)
+    order = (c.searched_at.is_not(None), c.searched_at, c.not_before, c.issuance)
+    return [
+        Lookup(**row)
+        for row in (await tx.execute(sa.select(lookups).where(*mine).order_by(*order).limit(limit))).mappings()
+    ]
+
+
+async def signing(tx: Tx) -> set[str]:
+    """Return the issuances looked for that sign a stored entry, settled or not."""
+    statement = sa.select(lookups.c.issuance).where(lookups.c.state.in_(_UNSETTLED), _signing())
+    return set((await tx.execute(statement)).scalars())
+
+
+def _signing() -> sa.ColumnElement[bool]:
+    """Whether a lookup's certificate signs a stored entry that stands in its log."""
+    found = (
         sa.select(certificates.c.issuance)
         .join_from(signers, certificates, signers.c.fingerprint == certificates.c.fingerprint)
         .join(entries, entries.c.id == signers.c.entry_id)
         .where(
-            certificates.c.issuance == c.issuance,
+            certificates.c.issuance == lookups.c.issuance,
             ~of_certificate_log(entries.c.protocol),
             entries.c.disproven.is_(False),
             sa.or_(signers.c.verifies.is_(None), signers.c.verifies.is_(True)),
         )
     )
-    statement = sa.select(lookups).where(c.state.in_(_UNSETTLED), sa.exists(signing))
+    return sa.exists(found)
+
+
+async def settle_found(tx: Tx, now: datetime) -> list[Lookup]:
+    """Close every lookup whose certificate signs a stored entry that stands in its log; return those as they were before."""
+    c = lookups.c
+    statement = sa.select(lookups).where(c.state.in_(_UNSETTLED), _signing())
     found = [Lookup(**row) for row in (await tx.execute(statement)).mappings()]
     if found:
         ids = [each.issuance for each in found]

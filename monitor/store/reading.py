@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from monitor.model.log import CheckpointStatus
-from monitor.store.tables import checkpoints, coverage, cursors, holes, logs
+from monitor.model.log import CheckpointStatus, Mode
+from monitor.model.lookup import LookupState
+from monitor.store.cursors import coverage
+from monitor.store.tables import checkpoints, cursors, holes, logs, lookups
 
 if TYPE_CHECKING:
     from monitor.store.connect import Tx
@@ -17,16 +19,39 @@ _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def watched(tx: Tx) -> tuple[datetime, datetime] | None:
-    """Return since and until when every followed log is proven without a hole or gap; None when one is not, or there is none."""
+    """Return since and until when nothing logged can have been missed; None when that cannot be said of any time.
+
+    Every log is proven without a hole or gap, but for Rekor v1 in mode `certificates`: there every certificate log is, and each
+    certificate of ours in it was looked up. A log that is only searched says nothing of what it does not show.
+    """
+    every = (await tx.execute(sa.select(logs.c.origin, logs.c.protocol, logs.c.mode, logs.c.first_seen))).all()
+    led = [row for row in every if row.mode is Mode.CERTIFICATES]
+    if any(row.mode is Mode.SEARCH for row in every) or (led and not any(row.protocol.certificates for row in every)):
+        return None
     since: list[datetime] = []
     until: list[datetime] = []
-    for row in (await tx.execute(sa.select(logs.c.origin, logs.c.first_seen))).all():
+    for row in every:
+        if row.mode is Mode.CERTIFICATES:
+            continue
         read = await _of_log(tx, row.origin, row.first_seen)
         if read is None:
             return None
         since.append(read[0])
         until.append(read[1])
+    if led:
+        await _of_lookups(tx, since, until)
     return (max(since), min(until)) if since else None
+
+
+async def _of_lookups(tx: Tx, since: list[datetime], until: list[datetime]) -> None:
+    """What was signed with a certificate whose entry is still looked for could be missing: nothing is said of that time."""
+    c = lookups.c
+    sought = sa.select(c.history, sa.func.min(c.not_before), sa.func.max(c.not_before))
+    for history, first, last in await tx.execute(sought.where(c.state == LookupState.OPEN).group_by(c.history)):
+        if history:
+            since.append(last)
+        else:
+            until.append(first)
 
 
 async def _of_log(tx: Tx, log: str, first_seen: datetime) -> tuple[datetime, datetime] | None:
@@ -36,11 +61,9 @@ async def _of_log(tx: Tx, log: str, first_seen: datetime) -> tuple[datetime, dat
     open_hole = sa.select(holes.c.begin).where(holes.c.log == log, holes.c.filled_at.is_(None)).limit(1)
     if cursor is None or await tx.scalar(open_hole) is not None:
         return None
-    ranges = (await tx.execute(sa.select(coverage.c.begin, coverage.c.end).where(coverage.c.log == log))).all()
-    last = max(ranges, key=lambda each: each.end, default=None)
-    if last is None and cursor.position > cursor.started_at:
-        return None
-    begin = last.begin if last is not None and last.end >= cursor.position else cursor.started_at
+    # What was passed over is not read: only what joins on to the position counts, backfill included.
+    joined = [each.begin for each in await coverage(tx, log) if each.begin <= cursor.position <= each.end]
+    begin = min(joined, default=cursor.position)
     c = checkpoints.c
     proven = (c.log == log, c.status == CheckpointStatus.CONSISTENT, c.size <= cursor.position)
     newest = await tx.scalar(sa.select(sa.func.max(c.last_seen)).where(*proven))

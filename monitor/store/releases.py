@@ -162,6 +162,13 @@ async def hashes(tx: Tx, digest: str) -> list[ExpectedHash]:
     return [ExpectedHash(**row) for row in (await tx.execute(statement)).mappings()]
 
 
+async def every_hash(tx: Tx) -> list[ExpectedHash]:
+    """Return every hash under which any expected digest may stand in a log, as far as is known."""
+    h = expected_hashes.c
+    statement = sa.select(h.value, h.digest, h.how).order_by(h.digest, h.how, h.value)
+    return [ExpectedHash(**row) for row in (await tx.execute(statement)).mappings()]
+
+
 @dataclass(frozen=True, slots=True)
 class ReleaseWord:
     """What somebody did to a release, kept among the acts of operators."""

@@ -63,6 +63,13 @@ async def every(tx: Tx) -> list[TagObservation]:
     return await _read(tx)
 
 
+async def names(tx: Tx) -> list[str]:
+    """Return every tag that any artifact ever had, the oldest first."""
+    c = tag_observations.c
+    rows = await tx.execute(sa.select(c.tag).group_by(c.tag).order_by(sa.func.min(c.id)))
+    return list(rows.scalars())
+
+
 async def of_tag(tx: Tx, tag: str) -> list[TagObservation]:
     """Return every stretch of one tag, over all artifacts, the oldest first."""
     return await _read(tx, tag_observations.c.tag == tag)

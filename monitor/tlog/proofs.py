@@ -77,6 +77,24 @@ def verify_inclusion(leaf_hash: bytes, index: int, size: int, proof: Sequence[by
         )
 
 
+def verify_subtree(subtree: bytes, node: Node, size: int, proof: Sequence[bytes], root: bytes) -> None:
+    """Raise ProofError unless the perfect subtree `node` of the tree of `size` leaves with this root has the root `subtree`.
+
+    `proof` is the inclusion proof of the subtree's last leaf: its nodes below the subtree's level lie within the subtree, and from that
+    level on it is the subtree's own (RFC 9162 §2.1.3.2, begun there).
+    """
+    check_hash(subtree, "the subtree's root")
+    level, index = node
+    last = ((index + 1) << level) - 1
+    found = subtree
+    for value, is_left in list(zip(proof, _sides(last, size, proof), strict=True))[level:]:
+        found = node_hash(value, found) if is_left else node_hash(found, value)
+    if not compare_digest(found, root):
+        raise ProofError(
+            f"the leaves [{index << level}, {last + 1}) of {size} lead to root {found.hex()}, not to {root.hex()}"
+        )
+
+
 def range_before(index: int, size: int, proof: Sequence[bytes]) -> CompactRange:
     """Read the compact range of the leaves [0, index) out of leaf `index`'s inclusion proof at `size`.
 

@@ -20,10 +20,12 @@ from monitor.watch.follow import Follower
 from monitor.watch.trusted import followable
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable, Sequence
     from datetime import datetime
     from typing import Protocol as Port
 
     from monitor.model.log import Mode
+    from monitor.model.search import Answer, Fetched, Question
     from monitor.trust.root import TrustRoot
     from monitor.watch.follow import Tools
     from monitor.watch.options import LogOverride, WatchOptions
@@ -38,6 +40,12 @@ if TYPE_CHECKING:
 
         def shard(self, log: FollowedLog) -> Log:
             """One of them."""
+
+        def search(self, questions: Iterable[Question]) -> AsyncGenerator[Answer, None]:
+            """What its index answers to each, in order; trouble is an answer too."""
+
+        def entries(self, log: FollowedLog, uuids: Sequence[str]) -> AsyncGenerator[Fetched, None]:
+            """The entries of a shard by UUID, a few at a time, with unverified proofs. FetchError, FormatError."""
 
     class Opener(Port):
         """Opens logs; the one place that knows the clients."""
@@ -60,11 +68,15 @@ _SETTINGS = "settings:"
 
 @dataclass(frozen=True, slots=True)
 class V1Server:
-    """A Rekor v1 server and the followers of its shards, oldest first. All shards of a server run in one mode."""
+    """A Rekor v1 server and the followers of its shards, oldest first. All shards of a server run in one mode.
+
+    `listed_at`: it was asked for its shards then, or later, and those that it listed are among these.
+    """
 
     host: str
     server: Shards
     shards: tuple[Follower, ...]
+    listed_at: datetime | None = None
 
     @property
     def mode(self) -> Mode:
@@ -81,6 +93,7 @@ class Fleet:
         self._tools = tools
         self._followers: dict[str, Follower] = {}
         self._servers: dict[str, Shards] = {}
+        self._listed: dict[str, datetime] = {}
         self.unreached: dict[str, str] = {}
         """By host (or log), why a server's list of shards could not be had at the last muster, or the settings not be obeyed."""
 
@@ -99,6 +112,8 @@ class Fleet:
                 rotated = begun is not None and (not trusted.protocol.certificates or trusted.begins > begun)
             for followed in found:
                 await self._open(followed, trusted, rotated=rotated)
+            if trusted.protocol is Protocol.REKOR_V1 and trusted.origin not in self.unreached:
+                self._listed[trusted.origin] = now
         if begun is None and self._followers:
             async with self._tools.store.write() as tx:
                 await meta.set(tx, _BEGUN, rfc3339(now))
@@ -118,6 +133,10 @@ class Fleet:
         """The follower of one log, as of the last muster."""
         return self._followers[origin]
 
+    def followers(self) -> list[Follower]:
+        """The followers of all logs, as of the last muster."""
+        return list(self._followers.values())
+
     def servers(self) -> list[V1Server]:
         """The Rekor v1 servers, each with the followers of its shards, those with the greater offset last; as of the last muster."""
         followers = list(self._followers.values())
@@ -129,10 +148,19 @@ class Fleet:
                 if each.followed.protocol is Protocol.REKOR_V1 and each.followed.url.rstrip("/") == url.rstrip("/")
             ]
             if mine:
-                found.append(
-                    V1Server(_host(mine[0].followed), server, tuple(sorted(mine, key=lambda f: f.followed.offset)))
-                )
+                host = _host(mine[0].followed)
+                shards = tuple(sorted(mine, key=lambda f: f.followed.offset))
+                found.append(V1Server(host, server, shards, self._listed.get(host)))
         return found
+
+    def signature_logs(self) -> list[Follower]:
+        """The followers of every log of signatures, as of the last muster."""
+        return [each for each in self._followers.values() if not each.followed.protocol.certificates]
+
+    def unlisted(self) -> set[str]:
+        """The hosts of Rekor v1 servers of which no shard is known, for none could be had yet."""
+        known = {server.host for server in self.servers()}
+        return {name for name in self.unreached if not name.startswith(_SETTINGS)} - known
 
     async def _shards(self, trusted: Trusted) -> tuple[list[FollowedLog], bool]:
         """The server's shards and those it once listed; and whether it had listed any before, so that another one is a rotation."""

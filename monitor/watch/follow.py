@@ -1,49 +1,59 @@
 """Follows one log: a pass asks for a checkpoint, then reads and proves strides up to it, each taken in by one transaction.
 
 Nothing is remembered between passes, or after an exception: the cursor is read anew from the store, so a kill at any instant loses and
-repeats no row (P2). A log whose mode is not *complete* is asked for its checkpoint, and read only where others say.
+repeats no row (P2). With an old backlog the newest comes first, and the rest is left to backfill. A log whose mode is not *complete* is
+asked for its checkpoint, and read only where others say.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
 from monitor.errors import FetchError, FormatError, ProofError, SettingsError
-from monitor.model.log import Cursor, Mode, uncovered
+from monitor.model.log import CheckpointStatus, Cursor, Mode, uncovered
 from monitor.store import health, logs
-from monitor.watch.proven import range_at
-from monitor.watch.scan import Scanner
+from monitor.tlog.proofs import verify_subtree
+from monitor.watch.newest import overdue, skipped
+from monitor.watch.proven import inclusion, range_at
+from monitor.watch.scan import Scanner, Stride
 from monitor.watch.taking import Taker, Tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from monitor.judge.intake import Taken
     from monitor.model.log import FollowedLog, InclusionProof, Leaf
     from monitor.tlog.checkpoint import Checkpoint
-    from monitor.watch.checkpoint import Keeper
+    from monitor.watch.checkpoint import Keeper, Polled
+    from monitor.watch.chunks import ReadChunk
     from monitor.watch.ports import Log
 
 __all__ = ["Follower", "Pass", "Tools"]
 
 _log = structlog.get_logger(__name__)
 
+_BEHIND = "falling-behind"
+_SEEN = 1000
 _SMALLEST_STRIDE = 256
 _FIRST_STRIDE = 2048
 _LARGEST_STRIDE = 65_536
 _SHORT = 0.5
 _LONG = 2.0
+_AWAITED = 240
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
     """What one pass over a log came to. `behind` leaves are signed and not yet read; `error` says why it stopped short.
 
-    Where the log is not read completely, `position` is the size: nothing of it waits to be read.
+    Where the log is not read completely, `position` is the size: nothing of it waits to be read. `skipped` leaves before `position`
+    were passed over, for the newest to come first, and are left to backfill.
     """
 
     position: int = 0
@@ -52,6 +62,7 @@ class Pass:
     entries: int = 0
     findings: int = 0
     error: str | None = None
+    skipped: int = 0
 
     @property
     def behind(self) -> int:
@@ -66,9 +77,10 @@ class _Tally:
     leaves: int = 0
     entries: int = 0
     findings: int = 0
+    skipped: int = 0
 
     def done(self, error: str | None = None) -> Pass:
-        return Pass(self.position, self.size, self.leaves, self.entries, self.findings, error)
+        return Pass(self.position, self.size, self.leaves, self.entries, self.findings, error, self.skipped)
 
     def add(self, taken: Taken) -> None:
         self.entries += taken.entries
@@ -89,16 +101,25 @@ class Follower:
         self._scanner = Scanner(log, followed, tools.prefilter, keeper.link)
         self._taker = Taker(log, followed, tools, keeper.link)
         self._stride = _FIRST_STRIDE
+        self._awaited: deque[tuple[datetime, int]] = deque()
+        self.reached: datetime | None = None
+        """The last moment, since this object was made, of which this is known: all that the log had signed by then and is to be
+        read of it is read. It moves when a pass has come to what the log showed at that moment or later."""
+        self.reading = False
+        """Whether a pass reads leaves just now: what is not urgent lets it go first."""
 
     async def run_pass(self, stopping: Callable[[], bool]) -> Pass:
         """One bounded pass; it ends between strides once `stopping` says so. What goes wrong with the log is told, not raised."""
         tally = _Tally()
         error: str | None = None
+        asked = self._tools.clock()
         try:
             polled = await self._keeper.poll()
             error = polled.error
             target = polled.target
             if target is not None:
+                if error is None:
+                    self._await(asked, target.size)
                 tally.size = target.size
                 if self.followed.mode is Mode.COMPLETE:
                     await self._follow(target, tally, stopping)
@@ -116,12 +137,24 @@ class Follower:
             await self._report("consistency-unproven", error)
         except SettingsError as problem:
             error = str(problem)
-            await self._report("falling-behind", error)
+            await self._report(_BEHIND, error)
+        while self._awaited and self._awaited[0][1] <= tally.position and not tally.skipped:
+            self.reached, _ = self._awaited.popleft()
         return tally.done(error)
+
+    def _await(self, asked: datetime, size: int) -> None:
+        """Remember what the log showed when it was asked. With too much to remember the newest gives way, so that some is reached."""
+        if len(self._awaited) == _AWAITED:
+            self._awaited.pop()
+        self._awaited.append((asked, size))
 
     async def target(self) -> Checkpoint | None:
         """The newest checkpoint that is proven consistent, as it is stored: nothing is asked."""
         return await self._keeper.target()
+
+    async def poll_checkpoint(self) -> Polled:
+        """Ask for the newest checkpoint and hold it against all others; nothing else is read."""
+        return await self._keeper.poll()
 
     async def span(self, begin: int, end: int, stopping: Callable[[], bool]) -> Pass:
         """Read and prove what of [begin, end) is not covered yet, apart from following: its cursor stays where it is.
@@ -151,6 +184,25 @@ class Follower:
         tally.position = end
         return tally.done()
 
+    async def chunk(self, chunk: ReadChunk) -> Pass | None:
+        """Take in a whole chunk that another process read, once it is proven; None when it is not: `span` reads it, and names why.
+
+        Its root climbs its last leaf's inclusion proof. Raises FetchError, FormatError and ProofError when the log gives none.
+        """
+        piece, origin = chunk.piece, self.followed.origin
+        target = await self._keeper.target()
+        async with self._tools.store.read() as tx:
+            seen = await logs.with_status(tx, origin, CheckpointStatus.SEEN, _SEEN)
+        if target is None or any(piece.begin < each.size < piece.end for each in seen):
+            return None  # a stored root within it is compared with what is read, leaf by leaf
+        proven = await inclusion(self.log, piece.end - 1, target, self._keeper.link)
+        try:
+            verify_subtree(chunk.root, piece.node, proven.under.size, proven.proof.hashes, proven.under.root)
+        except ProofError:
+            return None
+        taken = await self._taker.chunk(piece.begin, Stride(proven.through, proven.under, chunk.candidates))
+        return Pass(piece.end, target.size, len(piece), taken.entries, taken.findings)
+
     async def found(self, found: Sequence[tuple[Leaf, InclusionProof]]) -> Pass:
         """Take in leaves that were found by other ways, each proven by what it came with. Raises FetchError and ProofError."""
         target = await self._keeper.target()
@@ -162,10 +214,13 @@ class Follower:
 
     async def _well(self, tally: _Tally) -> None:
         """A pass without trouble: what was read is proven, and nothing is left, or so much."""
-        behind = f"proven up to {tally.position} of {tally.size}" if tally.position < tally.size else None
         async with self._tools.store.write() as tx:
+            cursor = await logs.cursor(tx, self.followed.origin)
+            gaps = await skipped(tx, cursor) if cursor is not None and self.followed.mode is Mode.COMPLETE else []
+            tally.skipped = sum(end - begin for begin, end in gaps)
+            behind = _behind(tally, gaps)
             await health.report(tx, "consistency-unproven", self._source, self._tools.clock(), None)
-            await health.report(tx, "falling-behind", self._source, self._tools.clock(), behind)
+            await health.report(tx, _BEHIND, self._source, self._tools.clock(), behind)
 
     async def _report(self, rule: str, error: str) -> None:
         _log.warning("pass stopped short", log=self.followed.origin, rule=rule, error=error)
@@ -176,7 +231,27 @@ class Follower:
         cursor = await self._cursor(target)
         tally.position = cursor.position
         deadline = time.monotonic() + self._tools.pass_time
-        await self._read(cursor, target.size, target, tally, lambda: stopping() or time.monotonic() >= deadline)
+        self.reading = cursor.position < target.size
+        try:
+            await self._read(cursor, target.size, target, tally, lambda: stopping() or time.monotonic() >= deadline)
+        finally:
+            self.reading = False
+        if tally.position < target.size and time.monotonic() >= deadline and not stopping():
+            await self._newest_first(target, tally)
+
+    async def _newest_first(self, target: Checkpoint, tally: _Tally) -> None:
+        """With an old backlog, go on at the newest checkpoint: what lies between is a gap, which backfill reads."""
+        now, patience = self._tools.clock(), self._tools.policy.deadline(_BEHIND)
+        async with self._tools.store.read() as tx:
+            cursor = await logs.cursor(tx, self.followed.origin)
+            if cursor is None or not await overdue(tx, cursor, now, patience):
+                return
+        known = await range_at(self.log, target.size, target, self._keeper.link)
+        ahead = Cursor(self.followed.origin, target.size, known, cursor.started_at)
+        async with self._tools.store.write() as tx:
+            await logs.advance(tx, cursor, ahead, now)
+        _log.warning("newest first", log=self.followed.origin, left=cursor.position, until=target.size)
+        tally.position = target.size
 
     async def _read(
         self,
@@ -233,3 +308,15 @@ class Follower:
         async with self._tools.store.write() as tx:
             await logs.start_cursor(tx, cursor, self._tools.clock())
         return cursor
+
+
+def _behind(tally: _Tally, gaps: Sequence[tuple[int, int]]) -> str | None:
+    """What is signed and not read, in a sentence; None when all of it is."""
+    told = []
+    if tally.position < tally.size:
+        told.append(f"proven up to {tally.position} of {tally.size}")
+    if gaps:
+        told.append(
+            f"{tally.skipped} leaves from {gaps[-1][0]} on were passed over for the newest to come first, and are still to be read"
+        )
+    return "; ".join(told) or None

@@ -41,6 +41,10 @@ class WatchOptions:
     ct_in_flight: int = 4
     pass_time: timedelta = timedelta(seconds=60)
     """A pass over a log ends after this time at the latest, between strides."""
+    search_branches: tuple[str, ...] = ("main",)
+    """Branches on which Rekor v1's index is asked for signatures of the publishing workflows, besides every release tag."""
+    backfill_workers: int = 0
+    """At most so many processes read history; 0: as many as the machine has cores."""
     logs: tuple[LogOverride, ...] = ()
 
     def override(self, *names: str) -> LogOverride | None:

@@ -60,12 +60,22 @@ class Taker:
 
     async def stride(self, cursor: Cursor, stride: Stride, *, follows: bool = True) -> tuple[Cursor, Taken]:
         """Take a proven stride in; return where it ends. The log's own cursor moves with it only where it `follows`."""
+        after = Cursor(self._followed.origin, stride.range.end, stride.range, cursor.started_at)
+        return after, await self._take(cursor.position, after, stride, cursor if follows else None)
+
+    async def chunk(self, begin: int, stride: Stride) -> Taken:
+        """Take in leaves from `begin` on that are proven without those before them. The log's own cursor stays where it is."""
+        return await self._take(
+            begin, Cursor(self._followed.origin, stride.range.end, stride.range, begin), stride, None
+        )
+
+    async def _take(self, begin: int, after: Cursor, stride: Stride, moves: Cursor | None) -> Taken:
+        """Everything of a stride in one transaction, and the cursor `moves` with it where there is one to move."""
         now, bench = self._tools.clock(), self._tools.bench()
         readings = [self._read(leaf, bench, now) for leaf in stride.candidates]
         doubtful = [self._read(leaf, bench, now) for leaf in stride.doubtful]
         proofs = await self._proofs([reading.leaf for reading in readings if reading.entry], stride.under)
         origin, taken = self._followed.origin, Taken()
-        after = Cursor(origin, stride.range.end, stride.range, cursor.started_at)
         async with self._tools.store.write() as tx:
             taken += await intake.take(tx, readings, proofs, bench, now)
             taken += await intake.take(tx, doubtful, {}, bench, now, disproven=True)
@@ -76,11 +86,11 @@ class Taker:
                 taken += await intake.conflict(tx, conflict, bench.policy, now)
             if stride.retries:
                 await logs.count(tx, origin, "retries", stride.retries)
-            if after.position > cursor.position:
-                if follows:
-                    await logs.advance(tx, cursor, after, now)
-                await logs.cover(tx, Coverage(origin, cursor.position, after.position, stride.under.size), now)
-        return after, taken
+            if after.position > begin:
+                if moves is not None:
+                    await logs.advance(tx, moves, after, now)
+                await logs.cover(tx, Coverage(origin, begin, after.position, stride.under.size), now)
+        return taken
 
     async def found(self, found: Sequence[tuple[Leaf, InclusionProof]], target: Checkpoint) -> Taken:
         """Take in single leaves that were found by other ways than reading on, each proven by the proof that it came with.

@@ -65,7 +65,7 @@ class CtServer(Server):
 
     def submit(self, submission: Submission) -> bytes:
         """Log a precertificate (RFC 6962 §4.2) and return its signed certificate timestamp as bytes."""
-        chain = [base64.b64encode(der).decode() for der in submission.chain]
+        chain = [base64.b64encode(der).decode() for der in (submission.precertificate, *submission.chain)]
         body = json.dumps({"chain": chain}).encode()
         request = urllib.request.Request(  # noqa: S310 - loopback
             f"{self.url}/ct/v1/add-pre-chain", body, {"Content-Type": "application/json"}

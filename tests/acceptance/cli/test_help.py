@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from monitor.cli import app
 from monitor.cli.run import EXIT_CODES, Exit
 from monitor.history.coverage import LogRow
+from monitor.history.ranges import RangeRow
 from monitor.history.rows import EntryRow, FindingRow, IncidentRow
 from monitor.history.timeline import TimelineEvent
 
@@ -64,7 +65,8 @@ print([name for name in {_HEAVY!r} if name in sys.modules], file=sys.stderr)
 
 def test_every_command_of_the_program_is_there() -> None:
     assert {" ".join(path) for path, command in COMMANDS.items() if not hasattr(command, "commands")} == {
-        "run", "poll", "status", "entries list", "entries show", "findings list", "incidents list", "incidents show",
+        "run", "poll", "backfill", "coverage show",
+        "status", "entries list", "entries show", "findings list", "incidents list", "incidents show",
         "incidents ack", "incidents resolve", "timeline", "logs list", "releases import", "notify test", "db upgrade",
         "config check", "demo", "digest show", "identities check", "releases list",
         "releases show", "releases approve", "releases withdraw",
@@ -110,5 +112,5 @@ def test_every_list_takes_every_format_and_pages() -> None:
 
 def test_the_fields_of_every_list_stand_in_the_readme_in_their_order() -> None:
     readme = (_CHECKOUT / "README.md").read_text()
-    for kind in (EntryRow, FindingRow, IncidentRow, LogRow, TimelineEvent):
+    for kind in (EntryRow, FindingRow, IncidentRow, LogRow, RangeRow, TimelineEvent):
         assert ", ".join(f"`{each.name}`" for each in fields(kind)) in readme, kind

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from monitor.alerts import appeared
+from monitor.alerts import incidents as gathering
+from monitor.alerts.options import AlertOptions
 from monitor.model.release import Authority
 from monitor.releases import ledger
 from monitor.releases.ledger import Word
@@ -129,8 +132,9 @@ async def test_two_commits_under_one_version_are_told(world: World, monitor: Mon
     assert await monitor.rules() == ["commit-mismatch"]
 
 
-async def test_a_deleted_tag_is_told_and_a_withdrawn_one_not(world: World, monitor: Monitor) -> None:
+async def test_a_deleted_tag_is_told_and_a_withdrawn_one_not(world: World, monitor: Monitor, clock: Clock) -> None:
     await release(monitor)
+    clock.forward(seconds=5)
     world.registry.untag(RUNNER, "0.1.2")
     await monitor.refresh()
     assert await monitor.rules() == ["tag-deleted"]
@@ -205,11 +209,14 @@ async def test_a_tag_that_appears_after_the_alarm_closes_nothing_and_an_approval
     clock.forward(**GRACE)
     await monitor.poll()
     assert await monitor.rules() == ["unexpected-digest"]
+    await gathering.gather(monitor.store, AlertOptions(), monitor.clock())
     clock.forward(minutes=5)
     world.registry.tag(RUNNER, "0.1.2", new.digest)
     await monitor.refresh()
     (finding,) = [each for each in await monitor.findings() if each.rule == "unexpected-digest"]
     assert any(each.name.startswith("tag appeared after the alarm: runner 0.1.2") for each in finding.facts)
+    assert await appeared.gather(monitor.store, monitor.clock()) == 1
+    assert await appeared.gather(monitor.store, monitor.clock()) == 0
     await approve(monitor, "0.1.2")
     assert "unexpected-digest" not in await monitor.rules()
 

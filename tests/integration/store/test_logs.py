@@ -139,6 +139,29 @@ async def test_coverage_is_the_set_of_the_leaves_that_were_proven(
         assert each.size == max(100 + b for b, n in spans if n and each.begin <= b < each.end)
 
 
+async def test_two_programs_that_cover_one_log_at_once_lose_nothing_and_clash_only_as_a_race(
+    database_url: str, now: datetime
+) -> None:
+    async def cover(store: Store, spans: list[tuple[int, int]]) -> None:
+        for begin, end in spans:
+            while True:
+                try:
+                    async with store.write() as tx:
+                        await logs.coverage(tx, LOG)
+                        await asyncio.sleep(0.01)  # the other one has read too by now, and covers the same
+                        await logs.cover(tx, Coverage(LOG, begin, end, 1000), now)
+                    break
+                except LostRaceError:
+                    continue
+
+    async with await Store.open(database_url) as one, await Store.open(database_url) as other:
+        mine = [(begin, begin + 7) for begin in range(0, 100, 10)]
+        theirs = [(begin, begin + 9) for begin in range(0, 100, 10)]
+        await asyncio.gather(cover(one, mine), cover(other, theirs))
+        async with one.read() as tx:
+            assert await logs.coverage(tx, LOG) == [Coverage(LOG, begin, end, 1000) for begin, end in theirs]
+
+
 @pytest.mark.parametrize(("begin", "end", "size"), [(-1, 3, 9), (4, 3, 9), (3, 10, 9)])
 async def test_coverage_beyond_its_checkpoint_is_refused(
     store: Store, now: datetime, begin: int, end: int, size: int

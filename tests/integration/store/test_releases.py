@@ -86,3 +86,15 @@ async def test_thousands_of_digests_are_added_at_once(store: Store, now: datetim
         assert await releases.versions(tx) == [f"0.0.{n}" for n in range(1200)]
         assert (await releases.expectations(tx, f"{777:064x}")).matches[0].version == "0.0.777"
         assert len(await releases.digests(tx)) == 1200
+
+
+async def test_a_disputed_digest_keeps_its_row_and_vouches_for_nothing(store: Store, now: datetime) -> None:
+    pinned = replace(ONE, authority=Authority.PINNED, author="registry", reason="")
+    async with store.write() as tx:
+        await releases.add_digests(tx, [pinned, TWO], hashes(ONE), now)
+        await releases.dispute(tx, pinned, "Ada", "the wrong image")
+        disputed = replace(pinned, authority=Authority.DISPUTED, author="Ada", reason="the wrong image")
+        assert await releases.digests(tx) == [disputed, TWO]
+        expected = await releases.expectations(tx, "1" * 64)
+        assert [match.authority for match in expected.matches] == [Authority.DISPUTED]
+        assert expected.complete == {("0.1.2", "ui")}

@@ -117,6 +117,25 @@ async def test_a_bundle_comes_back_as_it_was_kept(store: Store, now: datetime) -
         assert (again.in_log, again.checked_at) == (InLog.CONFIRMED, now)
 
 
+async def test_verified_bundles_come_in_the_order_in_which_their_entries_were_looked_up(
+    store: Store, now: datetime
+) -> None:
+    async with store.write() as tx:
+        for source in ("sha256:1", "sha256:2", "sha256:3"):
+            await bundles.add(tx, replace(bundle(now), source=source, verified="yes"))
+        await bundles.add(tx, replace(bundle(now), source="sha256:4", verified="no"))
+        first, second, third, _ = await bundles.every(tx)
+        await bundles.set_in_log(tx, first.id, InLog.OPEN, now + SECOND)
+        await bundles.set_in_log(tx, second.id, InLog.UNCHECKED, now)
+        await bundles.set_in_log(tx, third.id, InLog.CONFIRMED, now)
+        found = await bundles.with_status(tx, InLog.OPEN, InLog.UNCHECKED)
+        assert [(each.id, each.data) for each in found] == [(second.id, None), (first.id, None)]
+        whole = await bundles.get(tx, second.id)
+        assert whole is not None
+        assert whole.data == b"{}"
+        assert await bundles.get(tx, 99) is None
+
+
 async def test_what_could_not_be_checked_is_looked_at_again_under_another_trust_root(
     store: Store, now: datetime
 ) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from monitor.entries.prefilter import Prefilter
 from monitor.fetch import Client, FetchOptions
@@ -15,11 +16,13 @@ from monitor.judge.intake import Bench
 from monitor.model.filters import FindingFilter, Page
 from monitor.rules.policy import Policy
 from monitor.store import findings, logs
+from monitor.testbed.giant import GiantV1
 from monitor.testbed.world import World
 from monitor.trust import root as trust_root
 from monitor.watch.fleet import Fleet
 from monitor.watch.follow import Tools
 from monitor.watch.options import WatchOptions
+from tests.integration.watch.searched import Clock, Hunt
 from tests.opener import Opener, overrides_of
 
 if TYPE_CHECKING:
@@ -110,3 +113,30 @@ def watch(world: World, store: Store, client: Client) -> Watch:
 def watch_v1(watch: Watch, world: World) -> Watch:
     watch.only = world.v1.hostname
     return watch
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def hunted(clock: Clock) -> AsyncIterator[World]:
+    """A world that goes by the clock of the test."""
+    async with World(now=clock) as world:
+        yield world
+
+
+@pytest.fixture
+async def hunt(hunted: World, store: Store, clock: Clock) -> AsyncIterator[Hunt]:
+    async with Client(FetchOptions(timeout=5, attempts=1)) as client:
+        yield Hunt(hunted, store, client, clock)
+
+
+@pytest.fixture
+async def giant(hunted: World, clock: Clock) -> AsyncIterator[GiantV1]:
+    """A v1 server of a hundred million entries that a Hunt can read in place of the world's own."""
+    key = hunted.v1.key.key
+    assert isinstance(key, EllipticCurvePrivateKey)
+    async with GiantV1(hunted.v1.hostname, key=key, ca=hunted.rogue_ca(), period_bits=8, now=clock) as server:
+        yield server

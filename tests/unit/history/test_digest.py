@@ -142,6 +142,13 @@ async def test_a_claim_alone_releases_nothing(store: Store) -> None:
     assert "grace period" in answer.verdict
 
 
+async def test_a_digest_that_a_person_disputed_belongs_to_no_release(store: Store) -> None:
+    await _released(store, authority=Authority.DISPUTED)
+    found = await _answer(store)
+    assert found.standing is Standing.UNKNOWN
+    assert [each.authority for each in found.expected] == [Authority.DISPUTED]
+
+
 async def test_the_tags_that_reach_it_now_and_ever_are_told(store: Store) -> None:
     later = NOW + timedelta(hours=1)
     async with store.write() as tx:

@@ -15,6 +15,7 @@ from monitor.releases.correct import CORRECTED, Correction, correct
 from monitor.releases.ledger import Word, approve
 from monitor.rules import releases as rules
 from monitor.rules.policy import Policy
+from monitor.rules.release import Watched
 from monitor.store import bundles, releases, tags
 from monitor.store.engine import Store
 
@@ -126,5 +127,5 @@ async def test_a_tag_that_still_shows_the_disputed_digest_is_a_moved_tag(store: 
     await put_right(store, runner=C)
     async with store.read() as tx:
         release = (await judging.load(tx, POLICY))["0.1.2"]
-    found = rules.judge(release, rules.Watched(), POLICY, replace(ADA, at=NOW.replace(day=24)).at)
+    found = rules.judge(release, Watched(), POLICY, replace(ADA, at=NOW.replace(day=24)).at)
     assert "tag-moved" in {each.rule for each in found}

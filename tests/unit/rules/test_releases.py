@@ -11,7 +11,9 @@ import pytest
 from monitor.model.finding import Category, Severity
 from monitor.model.release import Authority, DigestKind, ExpectedDigest, TagObservation, Withdrawal
 from monitor.rules.policy import Policy
-from monitor.rules.releases import Release, Signature, Watched, judge, superseding
+from monitor.rules.release import Release, Signature, Watched
+from monitor.rules.releases import judge
+from monitor.rules.tags import superseding
 
 if TYPE_CHECKING:
     from monitor.model.finding import Finding

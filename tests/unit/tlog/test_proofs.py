@@ -21,6 +21,7 @@ from monitor.tlog.proofs import (
     root_nodes,
     verify_consistency,
     verify_inclusion,
+    verify_subtree,
 )
 
 if TYPE_CHECKING:
@@ -304,3 +305,34 @@ def test_a_range_is_not_read_out_of_a_proof_of_the_wrong_shape() -> None:
             range_before(4, 7, lie)
     with pytest.raises(ProofError):
         range_before(7, 7, proof)
+
+
+@slow_machines_allowed
+@given(size=SIZES, data=st.data())
+def test_a_subtree_climbs_its_last_leafs_proof_to_the_root_of_its_own_tree_and_no_other_subtree_does(
+    size: int, data: st.DataObject
+) -> None:
+    level = data.draw(st.integers(0, size.bit_length() - 1))
+    index = data.draw(st.integers(0, (size >> level) - 1))
+    last = ((index + 1) << level) - 1
+    proof, root = inclusion_proof(last, size, node), mth(0, size)
+
+    verify_subtree(node(level, index), (level, index), size, proof, root)
+
+    changed = data.draw(st.integers(index << level, last))
+    leaves = [leaf_hash(b"another") if i == changed else HASHES[i] for i in range(index << level, last + 1)]
+    with pytest.raises(ProofError, match="lead to root"):
+        verify_subtree(tree_root(leaves), (level, index), size, proof, root)
+    with pytest.raises(ProofError, match="lead to root"):
+        verify_subtree(node(level, index), (level, index), size, proof, bytes(32))
+    for place, value in enumerate(proof[level:], level):
+        lie = (*proof[:place], bytes([value[0] ^ 1]) + value[1:], *proof[place + 1 :])
+        with pytest.raises(ProofError, match="lead to root"):
+            verify_subtree(node(level, index), (level, index), size, lie, root)
+        with pytest.raises(ProofError, match="nodes"):
+            verify_subtree(node(level, index), (level, index), size, proof[:place], root)
+
+
+def test_a_subtree_that_the_tree_does_not_hold_whole_is_not_proven_in_it() -> None:
+    with pytest.raises(ProofError, match="has no leaf 7"):
+        verify_subtree(node(2, 1), (2, 1), 7, inclusion_proof(6, 7, node), mth(0, 7))

@@ -1,0 +1,153 @@
+"""Searching a Rekor v1 server beside a certificate log, with a clock that a test moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from monitor.entries.prefilter import Prefilter
+from monitor.judge.intake import Bench
+from monitor.model.filters import EntryFilter, Page
+from monitor.model.log import Mode
+from monitor.model.lookup import Lookup, LookupState
+from monitor.rules.policy import Policy
+from monitor.store import entries, lookups
+from monitor.trust import root as trust_root
+from monitor.watch.certificates import Certificates
+from monitor.watch.fleet import Fleet
+from monitor.watch.index import Indexes
+from monitor.watch.options import WatchOptions
+from monitor.watch.search import Search
+from monitor.watch.taking import Tools
+from monitor.watch.window import Windows
+from tests.opener import Opener, overrides_of
+
+if TYPE_CHECKING:
+    from monitor.fetch import Client
+    from monitor.model.entry import Certificate
+    from monitor.store.engine import Store
+    from monitor.store.entries import EntryRow
+    from monitor.testbed.giant import GiantV1
+    from monitor.testbed.world import World
+    from monitor.watch.fleet import V1Server
+    from monitor.watch.search import Searched
+
+INDEX = "/api/v1/index"
+PAGES = "/api/v1/log/entries"
+
+
+@dataclass
+class Clock:
+    """The wall clock, moved ahead."""
+
+    ahead: timedelta = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def move(self, **by: float) -> None:
+        self.ahead += timedelta(**by)
+
+
+@dataclass
+class Hunt:
+    """The rooms that search around one world and one store. A new one on the same store is a restart."""
+
+    world: World
+    store: Store
+    client: Client
+    clock: Clock
+    mode: Mode = Mode.CERTIFICATES
+    policy: Policy = field(default_factory=Policy)
+    keys: tuple[bytes, ...] = ()
+    pass_time: float = 60.0
+    watch_from: datetime = datetime(2020, 1, 1, tzinfo=UTC)
+    rate: float = 10_000
+    """Requests a second that v1 servers are asked at most."""
+    giant: GiantV1 | None = None
+    """Read in place of the world's own v1 server."""
+    history: bool = False
+    """Whether what the certificate log shows was issued before watching began."""
+
+    def __post_init__(self) -> None:
+        mode = self.mode
+        host = self.world.v1.hostname
+        url = self.giant.url if self.giant else self.world.v1.url
+        logs = tuple(
+            replace(each, mode=mode, read_url=url) if each.origin == host else each
+            for each in overrides_of(self.world, certificates=True)
+        )
+        self.options = WatchOptions(start=0, logs=logs)
+        prefilter = Prefilter(self.options.words, self.keys)
+        self.tools = Tools(self.store, prefilter, self.bench, self.policy, self.clock, self.pass_time)
+        self.fleet = Fleet(self.options, Opener(self.client, self.rate), self.tools)
+        self.indexes = Indexes(self.tools)
+        self.windows = Windows(self.store, self.clock)
+        self.searching = Search(self.fleet, self.tools, self.indexes, self.options, self.keys)
+        self.looking = Certificates(self.fleet, self.tools, self.indexes, self.windows)
+
+    def restarted(self) -> Hunt:
+        return replace(self)
+
+    def bench(self) -> Bench:
+        return Bench(self.policy, trust_root.parse(self.world.trusted_root_json()), self.watch_from)
+
+    async def poll(self) -> None:
+        """Muster, follow every log, and look for the entry of every certificate of ours that the certificate log shows."""
+        for follower in await self.fleet.muster(trust_root.parse(self.world.trusted_root_json())):
+            passed = await follower.run_pass(lambda: False)
+            assert passed.error is None, passed.error
+        async with self.store.write() as tx:
+            for row in await entries.list_entries(tx, EntryFilter(log=self.world.ct.origin), Page(limit=1000)):
+                for signer in await entries.signers_of(tx, row.id):
+                    if signer.certificate is not None:
+                        await lookups.want(tx, self._lookup(row, signer.certificate))
+
+    def _lookup(self, row: EntryRow, certificate: Certificate) -> Lookup:
+        return Lookup(
+            issuance=certificate.issuance,
+            entry_id=row.id,
+            subject=certificate.san,
+            not_before=certificate.not_before,
+            not_after=certificate.not_after,
+            run=certificate.run,
+            history=self.history,
+            state=LookupState.OPEN,
+            opened_at=self.clock(),
+        )
+
+    @property
+    def server(self) -> V1Server:
+        """The v1 server, as of the last poll."""
+        (server,) = self.fleet.servers()
+        return server
+
+    async def search(self) -> Searched:
+        """Poll, and one pass of the search."""
+        await self.poll()
+        return await self.searching.run_pass(lambda: False)
+
+    async def look_up(self) -> Searched:
+        """Poll, and one pass of the lookups."""
+        await self.poll()
+        return await self.looking.run_pass(lambda: False)
+
+    async def stored(self) -> list[EntryRow]:
+        """Every v1 entry that is kept, the first first."""
+        async with self.store.read() as tx:
+            rows = await entries.list_entries(tx, EntryFilter(), Page(limit=1000))
+        return sorted((row for row in rows if row.log.startswith(self.world.v1.hostname)), key=lambda row: row.id)
+
+    async def indexes_stored(self) -> list[int]:
+        return sorted(row.index for row in await self.stored())
+
+    async def lookups(self) -> list[Lookup]:
+        """Every lookup, settled by what is stored, the certificate issued first first."""
+        async with self.store.write() as tx:
+            await lookups.settle_found(tx, self.clock())
+            return await lookups.unsettled(tx, *LookupState)
+
+    def asked(self, path: str) -> int:
+        """How many requests of this kind the v1 server has seen."""
+        return len(list(self.world.v1.seen(path)))

@@ -1,0 +1,96 @@
+"""What looking for our entries costs in a log of a hundred million that grows by 200 a second, ten a page, a tenth of a second away."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+
+from monitor.entries.payloads import predicted
+from monitor.model.release import Authority, DigestKind, ExpectedDigest
+from monitor.store import logs, releases
+from monitor.testbed.bodies import hashedrekord_v1
+from monitor.testbed.ca import Claims
+
+if TYPE_CHECKING:
+    from monitor.testbed.giant import GiantV1
+    from tests.integration.watch.searched import Hunt
+
+CEILING = 20
+PASS = timedelta(seconds=30)
+
+
+@pytest.fixture
+def far(hunt: Hunt, giant: GiantV1) -> Hunt:
+    giant.latency = 0.1
+    giant.ceiling = CEILING + 2  # a sliding second may hold a request of the one before
+    return replace(hunt, giant=giant, rate=CEILING)
+
+
+def sign(hunt: Hunt, giant: GiantV1, claims: Claims) -> int:
+    key = generate_private_key(SECP256R1())
+    certificate = hunt.world.ca.issue(key.public_key(), claims)
+    return giant.append(hashedrekord_v1(key, certificate, bytes(32)))
+
+
+async def released(hunt: Hunt, count: int) -> None:
+    async with hunt.store.write() as tx:
+        for number in range(count):
+            digest = f"sha256:{number:064x}"
+            expected = ExpectedDigest(f"0.{number}.0", "runner", digest, DigestKind.TAG, Authority.APPROVED)
+            known = predicted(digest, hunt.policy.references_of("runner"))
+            await releases.add_digests(tx, [expected], known, hunt.clock())
+
+
+async def test_with_the_index_a_signature_is_found_in_one_pass_and_a_pass_takes_few_requests(
+    far: Hunt, giant: GiantV1
+) -> None:
+    await released(far, 12)
+    history = sign(far, giant, Claims(ref="refs/tags/v0.3.0"))
+    began = time.monotonic()
+    await far.search()
+    assert await far.indexes_stored() == [history]
+    assert time.monotonic() - began < 60
+
+    took = []
+    for _ in range(3):
+        ours = sign(far, giant, Claims(ref="refs/heads/feature"))
+        far.clock.move(seconds=PASS.total_seconds())
+        before = giant.counts.total()
+        began = time.monotonic()
+        await far.search()
+        await far.look_up()
+        took.append(time.monotonic() - began)
+        assert giant.counts.total() - before < 2 * PASS.total_seconds()
+        assert ours in await far.indexes_stored()
+    assert max(took) < PASS.total_seconds()
+    async with far.store.read() as tx:
+        assert await logs.coverage(tx, giant.origin) == []
+
+
+async def test_without_it_the_digest_is_had_when_its_minutes_are_read_at_the_ceiling(far: Hunt, giant: GiantV1) -> None:
+    giant.index_off = 501
+    giant.rate = 3.0
+    await far.poll()
+    far.clock.move(minutes=30)
+    await far.poll()
+    ours = sign(far, giant, Claims(ref="refs/heads/feature"))
+    sign(far, giant, Claims(org="globex"))
+    far.clock.move(minutes=14)
+    await far.poll()
+
+    began = time.monotonic()
+    await far.looking.run_pass(lambda: False)
+    took = time.monotonic() - began
+
+    async with far.store.read() as tx:
+        (read,) = await logs.coverage(tx, giant.origin)
+    leaves = read.end - read.begin
+    assert 11 * 60 * 3 <= leaves <= 11 * 60 * 3 + 2 * 64 + 2
+    assert await far.indexes_stored() == [ours]
+    assert took < leaves / 10 / CEILING + 6
+    assert [lookup.read_at is not None for lookup in await far.lookups()] == [True]
