@@ -225,3 +225,12 @@ async def test_times_of_an_incident_are_those_of_the_gathering(desk: Desk) -> No
     (later,) = await desk.gather(signed(number=2))
     assert later.opened_at == incident.opened_at
     assert later.updated_at - later.opened_at == timedelta(minutes=3)
+
+
+async def test_a_certificate_that_signed_nothing_is_no_new_signature_of_its_runs_incident(desk: Desk) -> None:
+    await desk.gather(signed(number=1))
+    await desk.deliver()
+    await handling.acknowledge(desk.store, 1, "ada", "looking", desk.now)
+    (incident,) = await desk.gather(signed("unlogged-certificate", number=2, accepted=None, digest=None))
+    assert (incident.state, incident.count) == (IncidentState.ACKNOWLEDGED, 2)
+    assert [delivery.kind for delivery in await desk.deliveries()][-1] is not DeliveryKind.SIGNATURE
