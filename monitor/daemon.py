@@ -60,6 +60,8 @@ class Daemon:
         )
         self._loops: dict[str, Loop] = {}
         self._tasks: asyncio.TaskGroup | None = None
+        self._met: set[str] = set()
+        """The logs that were passed over once."""
 
     def _table(self) -> list[Loop]:
         watch = self._app.settings.watch
@@ -178,10 +180,13 @@ class Daemon:
     async def _follow(self, origin: str) -> bool:
         follower = self._app.fleet.follower(origin)
         passed = await follower.run_pass(self._stop.is_set)
-        if passed.entries and follower.followed.protocol.certificates:
+        if origin not in self._met or (passed.entries and follower.followed.protocol.certificates):
             self._loops["lookups"].due.set()
         if passed.skipped:
             self._loops["backfill"].due.set()
+        if origin not in self._met:
+            self._loops["search"].due.set()  # what is found is proven under a checkpoint, and now there is one
+            self._met.add(origin)
         self._came(passed.entries, passed.findings)
         return passed.error is None and passed.behind > 0 and passed.leaves > 0
 

@@ -12,7 +12,7 @@ from monitor.model.filters import Page
 from monitor.model.log import CheckpointStatus, LogState, Mode, uncovered
 from monitor.model.lookup import LookupState
 from monitor.model.text import rfc3339
-from monitor.store import health, logs, lookups, meta
+from monitor.store import health, logs, lookups, searches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,9 +31,6 @@ _SHOWN = 5
 _UNLOGGED = "unlogged-certificate"
 _READING = 2
 """The deadline runs from when a certificate's minutes are read whole, which takes hours at the ceiling: so often it may pass before."""
-_INDEX = "index:"
-_HONOURED = "honoured"
-_META_WIDTH = 64
 _BY_NAME = "untrusted certificates and bare keys are seen only by its index (search): absence proves nothing of them"
 _SEARCHED = "it is not read: what its index shows is found, absence proves nothing"
 
@@ -191,15 +188,13 @@ async def _sought(tx: Tx, patience: Patience, now: datetime) -> Iterable[str]:
 
 async def _looked_up(tx: Tx, origin: str) -> tuple[str, ...]:
     """How entries are looked for now: whether the server's index stood its test, and how many certificates still lack theirs."""
-    kept = await meta.get(tx, f"{_INDEX}{origin.partition(' - ')[0]}"[:_META_WIDTH])
-    verdict = kept.partition(" ")[2] if kept is not None else ""
-    if kept is None:
-        index = ["whether its index finds entries by name was not tested yet"]
-    else:
-        index = (
-            []
-            if verdict == _HONOURED
-            else [f"its index does not find entries by name ({verdict}): hours are read instead"]
+    state = await searches.index_state(tx, origin.partition(" - ")[0])
+    index = []
+    if state is None:
+        index.append("whether its index finds entries by name was not tested yet")
+    elif not state.honoured:
+        index.append(
+            f"its index does not find entries by name ({state.reason}): the minutes of each certificate are read instead"
         )
     sought = (await lookups.counts(tx)).get(LookupState.OPEN, 0)
     waiting = [f"the entries of {sought} certificates of ours are still looked for"] if sought else []

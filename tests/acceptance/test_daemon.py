@@ -102,6 +102,25 @@ async def test_a_signature_made_while_it_watches_reaches_slack_from_both_logs(se
         await _until(lambda: len(world.slack.messages) > before, daemon)
 
 
+@pytest.fixture
+def searching(settings: Path) -> Path:
+    """The same settings, with Rekor v1 searched on two branches instead of read."""
+    searched = settings.read_text().replace('mode = "complete"', 'mode = "search"')
+    settings.write_text(searched.replace("[watch]", '[watch]\nsearch_branches = ["main", "release/1"]', 1))
+    return settings
+
+
+async def test_a_log_that_is_only_searched_tells_what_its_index_names(searching: Path, world: World) -> None:
+    async with _daemon(searching) as daemon:
+        await _until(lambda: bool(list(world.v1.seen("/api/v1/index"))), daemon)
+        world.sign("v1", claims=Claims(ref="refs/heads/release/1"))
+        await _until(lambda: _told(world, "branch-ref") >= 1, daemon)
+        world.v1.hang(60, path_prefix="/api/v1/index")
+        world.sign("v2", claims=Claims(ref="refs/heads/evil", run="17000000099"))
+        before = len(world.slack.messages)
+        await _until(lambda: len(world.slack.messages) > before, daemon)
+
+
 async def test_killed_and_started_again_it_tells_what_was_signed_meanwhile_and_nothing_twice(
     settings: Path, world: World
 ) -> None:
