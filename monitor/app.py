@@ -378,6 +378,8 @@ class App:
         while searched[-1].more and not stopping():
             searched.append(await self.search(stopping))
         searched.append(await self.look_up(stopping))
+        while searched[-1].more and not stopping():
+            searched.append(await self.look_up(stopping))
         drifted = await self.compare_notice()
         settled = await self.settle(stopping)
         reviewed = await self.review()

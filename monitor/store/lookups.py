@@ -68,6 +68,14 @@ async def unasked(tx: Tx, since: datetime, limit: int) -> list[Lookup]:
     ]
 
 
+async def unread_history(tx: Tx, limit: int) -> list[Lookup]:
+    """Return at most `limit` open lookups of history that nobody has said to be read whole, the certificate issued first first."""
+    c = lookups.c
+    mine = (c.history.is_(True), c.state == LookupState.OPEN, c.read_at.is_(None))
+    statement = sa.select(lookups).where(*mine).order_by(c.not_before, c.issuance).limit(limit)
+    return [Lookup(**row) for row in (await tx.execute(statement)).mappings()]
+
+
 async def signing(tx: Tx) -> set[str]:
     """Return the issuances looked for that sign a stored entry, settled or not."""
     statement = sa.select(lookups.c.issuance).where(lookups.c.state.in_(_UNSETTLED), _signing())

@@ -47,6 +47,7 @@ _LONGEST = timedelta(hours=1)
 """Fulcio's certificates are valid for ten minutes. Of one valid for longer than this the first hour is read, and never called all."""
 _HISTORY_AGAIN = timedelta(days=1)
 _HISTORY_A_PASS = 20
+_HISTORY_SETTLED = 500
 _HASHES_AGAIN = timedelta(minutes=2)
 _HASHES_A_PASS = 40
 
@@ -60,6 +61,10 @@ class _Pass:
     due: list[Lookup]
     signing: set[str]
     history: list[Lookup]
+    """Of what was issued before watching began: those to ask the indexes for."""
+    whole_history: list[Lookup]
+    """Of the same: those for which nothing need be read where all logs were read from their beginning."""
+    history_asked: int = 0
     entries: int = 0
     findings: int = 0
     errors: dict[str, str] = field(default_factory=dict)
@@ -82,7 +87,7 @@ class Certificates:
         """One bounded pass. What goes wrong with a server is told in the report and in its state, not raised."""
         deadline = time.monotonic() + self._tools.pass_time
         passed = await self._begin(lambda: stopping() or time.monotonic() >= deadline)
-        if not passed.due and not passed.history:
+        if not passed.due and not passed.history and not passed.whole_history:
             return Searched()
         servers = self._fleet.servers()
         whole: list[set[str]] = []
@@ -93,7 +98,7 @@ class Certificates:
             # What is only searched is never read whole.
             whole.append(await self._read(server, doubted, passed) if server.mode is Mode.CERTIFICATES else set())
         await self._settle(servers, whole, passed)
-        more = passed.stopping() and not stopping()
+        more = (passed.stopping() or passed.history_asked == _HISTORY_A_PASS) and not stopping()
         return Searched(passed.entries, passed.findings, more, tuple(passed.errors.items()))
 
     async def _begin(self, stopping: Callable[[], bool]) -> _Pass:
@@ -101,7 +106,8 @@ class Certificates:
         async with self._tools.store.read() as tx:
             due = await lookups.unread(tx, now - _READ_ON)
             history = await lookups.unasked(tx, now - _HISTORY_AGAIN, _HISTORY_A_PASS)
-            return _Pass(now, stopping, due, await lookups.signing(tx), history)
+            whole_history = await lookups.unread_history(tx, _HISTORY_SETTLED)
+            return _Pass(now, stopping, due, await lookups.signing(tx), history, whole_history)
 
     async def _ask(self, server: V1Server, passed: _Pass) -> set[str]:
         """Ask the index; return the issuances about which its silence says nothing."""
@@ -116,6 +122,7 @@ class Certificates:
         gain = await index.ask(server, list(by_question), passed.stopping)
         answered = [question for question in gain.asked if question not in gain.failed]
         done = [issuance for question in answered for issuance in by_question[question]]
+        passed.history_asked += len({each.issuance for each in passed.history} & set(done))
         async with self._tools.store.write() as tx:
             await lookups.searched(tx, done, passed.now)
         async with self._tools.store.read() as tx:
@@ -232,7 +239,8 @@ class Certificates:
         by_host = {server.host: server for server in servers}
         complete = [each for each in self._fleet.signature_logs() if each.followed.mode is Mode.COMPLETE]
         done = []
-        for lookup in passed.due:
+        old = passed.whole_history if not whole and await self._from_the_beginning(complete) else []
+        for lookup in (*passed.due, *old):
             past = lookup.not_after + SETTLED
             listed = all(
                 server.listed_at is not None and server.listed_at > past
@@ -245,6 +253,15 @@ class Certificates:
         if done:
             async with self._tools.store.write() as tx:
                 await lookups.read_whole(tx, done, passed.now)
+
+    async def _from_the_beginning(self, followers: Iterable[Follower]) -> bool:
+        """Whether all of these logs are read from their first leaf on, without a gap."""
+        async with self._tools.store.read() as tx:
+            for each in followers:
+                cursor = await logs.cursor(tx, each.followed.origin)
+                if cursor is None or uncovered(await logs.coverage(tx, each.followed.origin), 0, cursor.position):
+                    return False
+        return True
 
 
 def _read_past(follower: Follower, begun: datetime, past: datetime) -> bool:
