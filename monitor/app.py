@@ -1,4 +1,4 @@
-"""Opens and closes the rooms, and is the one place where a class meets a port.
+"""Opens and closes the rooms, and puts them together: with `opener`, the one place where a class meets a port.
 
 What the daemon does again and again stands here as passes, each bounded and each repeatable.
 """
@@ -6,9 +6,8 @@ What the daemon does again and again stands here as passes, each bounded and eac
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import structlog
@@ -17,25 +16,21 @@ from rich.console import Console
 from monitor.alerts import acts, appeared, handling, incidents, outbox
 from monitor.alerts.sinks.register import open_sinks, routes
 from monitor.config.pinned import with_pinned_ids
-from monitor.ct.rfc6962 import CtLog
-from monitor.ct.static import StaticCtLog
 from monitor.entries.prefilter import Prefilter
 from monitor.errors import FetchError, FormatError, MonitorError, ProofError, SettingsError, TrustRootError
 from monitor.fetch import Client
 from monitor.judge import lookups, operational
 from monitor.judge import releases as judging
 from monitor.judge.intake import Bench
-from monitor.model.log import Mode, Protocol
+from monitor.model.log import Mode
 from monitor.model.release import Authority
 from monitor.model.text import parse_rfc3339, rfc3339
-from monitor.rekor import v2
-from monitor.rekor.v1 import RekorV1
-from monitor.rekor.v2 import RekorV2
+from monitor.opener import Opener, elsewhere
 from monitor.releases import ledger, notice, refresh
 from monitor.releases.beside import Examiner
 from monitor.releases.registry import Registry
 from monitor.releases.verify import SignatureVerifier
-from monitor.store import deliveries, health, ids, meta
+from monitor.store import health, ids, meta
 from monitor.store.engine import Store
 from monitor.trust.source import RootSource
 from monitor.watch import cost
@@ -55,12 +50,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from monitor.config import Settings
-    from monitor.model.log import FollowedLog
     from monitor.trust.root import TrustRoot
-    from monitor.watch.backfill import Opening, Progress
-    from monitor.watch.follow import Follower, Pass
-    from monitor.watch.options import WatchOptions
-    from monitor.watch.ports import Log
+    from monitor.watch.follow import Follower
     from monitor.watch.search import Searched
 
 _log = structlog.get_logger(__name__)
@@ -71,60 +62,6 @@ _ROOT = "trust-root-stale"
 def utc_now() -> datetime:
     """The wall clock."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class LogReport:
-    """What one pass over one log came to."""
-
-    log: FollowedLog
-    passed: Pass
-
-
-@dataclass(frozen=True, slots=True)
-class PollReport:
-    """What one pass over everything came to. `unreached` are servers that could not be read, and why."""
-
-    logs: tuple[LogReport, ...]
-    new_findings: int
-    unreached: tuple[tuple[str, str], ...]
-    undelivered: int = 0
-
-
-class Opener:
-    """Opens logs with the clients that speak their protocols."""
-
-    def __init__(self, client: Client, options: WatchOptions) -> None:
-        self._client = client
-        self._options = options
-
-    def v1(self, url: str) -> RekorV1:
-        """A Rekor v1 server."""
-        options = self._options
-        return RekorV1(
-            url, self._client, in_flight=options.v1_in_flight, requests_per_second=options.v1_requests_per_second
-        )
-
-    def v2(self, origin: str, url: str) -> Log:
-        """A Rekor v2 log."""
-        return RekorV2(origin, url, self._client, in_flight=self._options.v2_in_flight)
-
-    def ct(self, log: FollowedLog, key_id: bytes) -> Log:
-        """A certificate log, of either protocol."""
-        rate, in_flight = self._options.ct_requests_per_second, self._options.ct_in_flight
-        if log.protocol is Protocol.STATIC_CT:
-            return StaticCtLog(log.origin, log.url, self._client, in_flight=in_flight)
-        return CtLog(log.origin, log.url, key_id, self._client, in_flight=in_flight, requests_per_second=rate)
-
-
-def _together(last: Pass, before: Pass | Progress) -> Pass:
-    """Two passes as one, which ends as the last did."""
-    return replace(
-        last,
-        leaves=before.leaves + last.leaves,
-        entries=before.entries + last.entries,
-        findings=before.findings + last.findings,
-    )
 
 
 class App:
@@ -178,7 +115,7 @@ class App:
             self._certificates = Certificates(self.fleet, self.tools, indexes, Windows(self.store, self._clock))
             self.hands = Hands(
                 self.store,
-                self._opening,
+                elsewhere(settings),
                 settings.watch.words,
                 settings.contributor_keys,
                 settings.watch.backfill_workers,
@@ -196,12 +133,6 @@ class App:
         async with self.store.write() as tx:
             kept = await meta.set_once(tx, _WATCH_FROM, rfc3339(self._clock()))
         return parse_rfc3339(kept)
-
-    def _opening(self, followed: FollowedLog) -> Opening | None:
-        """How another process opens a log; those that are read in pages keep their ceiling in this one."""
-        if followed.protocol is not Protocol.REKOR_V2:
-            return None
-        return partial(v2.opened, followed.origin, followed.url, self.settings.fetch, self.settings.watch.v2_in_flight)
 
     def _bench(self) -> Bench:
         if self._root is None:
@@ -345,49 +276,3 @@ class App:
         await acts.gather(self.store, self._alerts, self._clock())
         await appeared.gather(self.store, self._clock())
         return await outbox.deliver(self.store, self.sinks, self._alerts, self._clock())
-
-    async def _follow_to_the_end(self, follower: Follower, stopping: Callable[[], bool]) -> Pass:
-        """Pass after pass until the log is read to its newest checkpoint, and what was passed over on the way is read too."""
-        passed = await follower.run_pass(stopping)
-        while passed.behind and passed.error is None and passed.leaves and not stopping():
-            again = await follower.run_pass(stopping)
-            passed = _together(again, passed)
-            if not again.leaves:
-                break
-        if not passed.skipped or passed.error is not None or stopping():
-            return passed
-        try:
-            closed = await close_gaps(follower, self.hands, stopping)
-        except (FetchError, FormatError, ProofError, SettingsError) as error:
-            return replace(passed, error=str(error))
-        last = await follower.run_pass(stopping)  # says what is left, so that the log is well again where nothing is
-        return _together(last, passed if closed is None else _together(passed, closed))
-
-    async def poll(self, stopping: Callable[[], bool] = lambda: False) -> PollReport:
-        """One pass over everything: every log to its newest checkpoint, then judge, review and tell."""
-        await self.refresh_root()
-        await self.expect_configured()
-        reports = []
-        for follower in await self.muster():
-            passed = await self._follow_to_the_end(follower, stopping)
-            reports.append(LogReport(follower.followed, passed))
-        registry = await self.read_registry(stopping)
-        while registry.more and not stopping():
-            registry = await self.read_registry(stopping)
-        searched = [await self.search(stopping)]
-        while searched[-1].more and not stopping():
-            searched.append(await self.search(stopping))
-        searched.append(await self.look_up(stopping))
-        while searched[-1].more and not stopping():
-            searched.append(await self.look_up(stopping))
-        drifted = await self.compare_notice()
-        settled = await self.settle(stopping)
-        reviewed = await self.review()
-        while await self.tell():
-            pass
-        found = settled + reviewed + drifted + registry.findings + sum(each.findings for each in searched)
-        found += sum(report.passed.findings for report in reports)
-        async with self.store.read() as tx:
-            unreached = (*self.fleet.unreached.items(), *registry.errors.items())
-            undelivered = sum([await deliveries.waiting(tx, sink.name) for sink in self.sinks])
-        return PollReport(tuple(reports), found, unreached, undelivered)

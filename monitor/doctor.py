@@ -17,12 +17,13 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from monitor.alerts.sinks import slack_probe
-from monitor.app import Opener, utc_now
+from monitor.app import utc_now
 from monitor.config.pinned import with_pinned_ids
 from monitor.config.unset import unset
 from monitor.errors import FetchError, MonitorError
 from monitor.fetch import Client
 from monitor.model.check import Check, failed, not_set, ok, refused, skipped
+from monitor.opener import Opener
 from monitor.releases import probe as registry_probe
 from monitor.store import ids, releases
 from monitor.store import probe as database_probe

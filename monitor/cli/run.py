@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from monitor.app import App
     from monitor.config import Settings
     from monitor.model.check import Check
+    from monitor.poll import PollReport
     from monitor.store.engine import Store
 
 P = ParamSpec("P")
@@ -145,6 +146,13 @@ def terminal(*, least: int = 80) -> Console:
 
     console = Console()
     return Console(width=max(console.width, least) if console.is_terminal else _WIDE)
+
+
+async def poll(app: App) -> PollReport:
+    """One pass over everything."""
+    from monitor import poll as polling  # noqa: PLC0415 - late, as `app`
+
+    return await polling.poll(app)
 
 
 async def serve(app: App, stop: asyncio.Event | None = None) -> None:

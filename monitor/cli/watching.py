@@ -14,8 +14,9 @@ from monitor.model.text import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from monitor.app import App, PollReport
+    from monitor.app import App
     from monitor.model.incident import Incident
+    from monitor.poll import PollReport
     from monitor.store.engine import Store
 
 _PAGE = 500
@@ -43,7 +44,7 @@ async def poll(context: typer.Context) -> int:
     """
     async with run.opened(context, lead=True) as app:
         await _tell_costs(app)
-        report = await app.poll()
+        report = await run.poll(app)
         incidents = await _open(app.store)
         async with app.store.read() as tx:
             notes = await logs.unchecked(app.settings, tx)

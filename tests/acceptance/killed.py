@@ -17,11 +17,12 @@ from pathlib import Path
 
 from monitor import config
 from monitor.app import App
+from monitor.poll import poll
 
 
 async def _poll(settings: config.Settings) -> None:
     async with App(settings) as app:
-        await app.poll()
+        await poll(app)
 
 
 def _child(settings: config.Settings) -> int:

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from monitor import config
 from monitor.app import App
+from monitor.poll import poll
 
 
 async def _pass(path: Path) -> dict[str, object]:
@@ -26,7 +27,7 @@ async def _pass(path: Path) -> dict[str, object]:
     async with App(settings, console=Console(stderr=True)) as app:
         await app.refresh_root()
         start = time.perf_counter()
-        report = await app.poll()
+        report = await poll(app)
         seconds = time.perf_counter() - start
     errors = [each.passed.error for each in report.logs if each.passed.error]
     if errors or not report.logs:
