@@ -62,7 +62,7 @@ async def demo() -> None:
         async with _watching(path, console) as app:
             _say(
                 console,
-                f"Watching a Rekor v1 and a Rekor v2 log on this machine, {_STRANGERS} strangers' signatures in them.",
+                f"Watching a Rekor v1, a Rekor v2 and a certificate log on this machine, {_STRANGERS} strangers' signatures in them.",
             )
             await _settled(app, world)
             _say(console, f"1. The workflows release {_VERSION} from its tag: four signatures, by the book.")
@@ -139,12 +139,13 @@ async def _watching(path: Path, console: Console) -> AsyncIterator[App]:
 
 
 async def _settled(app: App, world: World) -> None:
-    """Both logs have a cursor: what is signed from here on is seen."""
+    """Every log's checkpoint is known: what is signed from here on is seen."""
     from monitor.store import logs  # noqa: PLC0415
 
     async def begun() -> bool:
         async with app.store.read() as tx:
-            return all([await logs.cursor(tx, origin) for origin in (world.v1.origin(), world.v2.origin)])
+            read = [await logs.cursor(tx, origin) for origin in (world.ct.origin, world.v2.origin)]
+            return all([*read, await logs.newest(tx, world.v1.origin())])
 
     await _until(begun, "the logs were not followed")
 
