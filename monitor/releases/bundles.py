@@ -218,7 +218,7 @@ def _signer(material: Json) -> Certificate | None:
 
 def _cited(place: Json) -> Cited:
     """A TransparencyLogEntry (protobuf-specs `sigstore_rekor.proto`)."""
-    index, body = _number(place.at("logIndex")), place.at("canonicalizedBody").base64()
+    index, body = _or_zero(place.find("logIndex")), place.at("canonicalizedBody").base64()
     log_id = place.at("logId", "keyId").base64()
     promised = place.find("inclusionPromise")
     promise = None
@@ -232,12 +232,12 @@ def _cited(place: Json) -> Cited:
 
 
 def _proof(place: Json, body: bytes) -> InclusionProof:
-    listed, index = place.find("hashes"), place.find("logIndex")
+    listed = place.find("hashes")
     nodes = listed.items(_MAX_HASHES) if listed is not None and listed.value != [] else []
     checkpoint = place.find("checkpoint")
     return InclusionProof(
         leaf_hash(body),
-        0 if index is None else _number(index),  # what is zero may be left out
+        _or_zero(place.find("logIndex")),
         _number(place.at("treeSize")),
         tuple(node.base64() for node in nodes),
         checkpoint.at("envelope").text().encode() if checkpoint is not None else None,
@@ -265,6 +265,11 @@ def _number(place: Json) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MAX_NUMBER:
         place.refuse("not a number below 2**63")
     return value
+
+
+def _or_zero(place: Json | None) -> int:
+    """A number that protobuf's JSON leaves out where it is zero: of the first entry of a log."""
+    return 0 if place is None else _number(place)
 
 
 def _time(place: Json) -> datetime:

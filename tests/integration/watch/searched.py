@@ -25,7 +25,6 @@ from tests.opener import Opener, overrides_of
 
 if TYPE_CHECKING:
     from monitor.fetch import Client
-    from monitor.model.entry import Certificate
     from monitor.store.engine import Store
     from monitor.store.entries import EntryRow
     from monitor.testbed.giant import GiantV1
@@ -67,8 +66,6 @@ class Hunt:
     """Requests a second that v1 servers are asked at most."""
     giant: GiantV1 | None = None
     """Read in place of the world's own v1 server."""
-    history: bool = False
-    """Whether what the certificate log shows was issued before watching began."""
 
     def __post_init__(self) -> None:
         mode = self.mode
@@ -94,28 +91,10 @@ class Hunt:
         return Bench(self.policy, trust_root.parse(self.world.trusted_root_json()), self.watch_from)
 
     async def poll(self) -> None:
-        """Muster, follow every log, and look for the entry of every certificate of ours that the certificate log shows."""
+        """Muster, and follow every log."""
         for follower in await self.fleet.muster(trust_root.parse(self.world.trusted_root_json())):
             passed = await follower.run_pass(lambda: False)
             assert passed.error is None, passed.error
-        async with self.store.write() as tx:
-            for row in await entries.list_entries(tx, EntryFilter(log=self.world.ct.origin), Page(limit=1000)):
-                for signer in await entries.signers_of(tx, row.id):
-                    if signer.certificate is not None:
-                        await lookups.want(tx, self._lookup(row, signer.certificate))
-
-    def _lookup(self, row: EntryRow, certificate: Certificate) -> Lookup:
-        return Lookup(
-            issuance=certificate.issuance,
-            entry_id=row.id,
-            subject=certificate.san,
-            not_before=certificate.not_before,
-            not_after=certificate.not_after,
-            run=certificate.run,
-            history=self.history,
-            state=LookupState.OPEN,
-            opened_at=self.clock(),
-        )
 
     @property
     def server(self) -> V1Server:

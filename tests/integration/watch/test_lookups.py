@@ -295,7 +295,7 @@ async def test_history_is_asked_for_and_its_minutes_are_not_read(hunt: Hunt) -> 
     say(hunt.world)
     hunt.world.noise(100, "v1")
     issue(hunt)
-    hunt = replace(hunt, history=True)
+    hunt = replace(hunt, watch_from=hunt.clock() + timedelta(days=7))
     await hunt.look_up()
     assert await read_at_last(hunt) == [False]
     assert await covered(hunt) == []

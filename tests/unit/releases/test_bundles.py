@@ -415,6 +415,14 @@ def test_a_log_entry_that_breaks_its_format_is_refused_where_it_does(change: dic
         bundles.read_bundle(with_entry(V1, **change))
 
 
+def test_the_index_of_a_logs_first_entry_is_left_out_by_protobufs_json_and_read_as_zero() -> None:
+    proof = {key: value for key, value in entry(V2)["inclusionProof"].items() if key != "logIndex"}
+    (cited,) = bundles.read_bundle(with_entry(V2, logIndex=None, inclusionProof=proof)).entries
+    assert cited.index == 0
+    assert cited.proof is not None
+    assert cited.proof.index == 0
+
+
 def test_a_bundle_over_the_limit_is_not_parsed() -> None:
     with pytest.raises(FormatError, match="at most"):
         bundles.read_bundle(b" " * (bundles.MAX_BUNDLE + 1))
