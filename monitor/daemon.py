@@ -178,7 +178,9 @@ class Daemon:
         return False
 
     async def _follow(self, origin: str) -> bool:
-        follower = self._app.fleet.follower(origin)
+        follower = self._app.fleet.find(origin)
+        if follower is None:
+            return False  # the trust root has another log in its place now
         passed = await follower.run_pass(self._stop.is_set)
         if origin not in self._met or (passed.entries and follower.followed.protocol.certificates):
             self._loops["lookups"].due.set()

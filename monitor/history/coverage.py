@@ -79,7 +79,7 @@ class Patience:
 async def statement(tx: Tx, patience: Patience, now: datetime) -> list[LogRow]:
     """One row a log, in the order of their origins."""
     conditions = await health.conditions(tx)
-    every = await logs.every(tx)
+    every = [log for log in await logs.every(tx) if log.state is not LogState.LEFT]
     rows = {log.origin: await _row(tx, log, conditions, patience, now) for log in every}
     led = led_by([row for row in rows.values() if row.protocol.certificates])
     for row in rows.values():
@@ -99,7 +99,11 @@ class Led:
 
 
 def led_by(certificate_logs: Sequence[LogRow]) -> Led:
-    """What the certificate logs' rows mean for a log that is followed by them."""
+    """What the certificate logs' rows mean for a log that is followed by them.
+
+    One that has ended and never answered leads nowhere, and need not: it takes in no certificate any more.
+    """
+    certificate_logs = [row for row in certificate_logs if row.state is not LogState.ENDED or row.size is not None]
     gaps = [f"the certificate log {row.log} is not protected" for row in certificate_logs if not row.protected]
     if not certificate_logs:
         gaps = ["no certificate log is followed: nothing leads to its entries"]

@@ -58,6 +58,8 @@ class LogState(StrEnum):
 
     ACTIVE = "active"
     ENDED = "ended"
+    LEFT = "left"
+    """The settings leave it out now: what was kept of it stays, and nothing is said of what it holds."""
 
 
 @dataclass(frozen=True, slots=True)

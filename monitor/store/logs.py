@@ -82,7 +82,10 @@ __all__ = [
 
 
 async def upsert(tx: Tx, log: FollowedLog, now: datetime) -> None:
-    """Keep a log, or what is new about one that is kept: url, mode, state, offset. A log once seen is followed for ever."""
+    """Keep a log, or what is new about one that is kept: url, mode, state, offset. A log once seen is kept for ever.
+
+    `updated_at` is when any of this last became another.
+    """
     row = {
         "origin": log.origin,
         "protocol": log.protocol,
@@ -96,7 +99,8 @@ async def upsert(tx: Tx, log: FollowedLog, now: datetime) -> None:
     }
     statement = insert(tx, logs).values(row)
     news = {name: statement.excluded[name] for name in row if name not in ("origin", "first_seen")}
-    await tx.execute(statement.on_conflict_do_update(index_elements=["origin"], set_=news))
+    other = sa.or_(*(logs.c[name].is_distinct_from(news[name]) for name in news if name != "updated_at"))
+    await tx.execute(statement.on_conflict_do_update(index_elements=["origin"], set_=news, where=other))
 
 
 async def every(tx: Tx) -> list[FollowedLog]:

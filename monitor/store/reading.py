@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from monitor.model.log import CheckpointStatus, Mode, uncovered
+from monitor.model.log import CheckpointStatus, LogState, Mode, uncovered
 from monitor.model.lookup import LookupState
 from monitor.store.checkpoints import seen_by
 from monitor.store.cursors import coverage
@@ -25,7 +25,8 @@ async def watched(tx: Tx) -> tuple[datetime, datetime] | None:
     Every log is proven without a hole or gap, but for Rekor v1 in mode `certificates`: there every certificate log is, and each
     certificate of ours in it was looked up. A log that is only searched says nothing of what it does not show.
     """
-    every = (await tx.execute(sa.select(logs.c.origin, logs.c.protocol, logs.c.mode, logs.c.first_seen))).all()
+    c = logs.c
+    every = (await tx.execute(sa.select(logs).where(c.state != LogState.LEFT).order_by(c.origin))).all()
     led = [row for row in every if row.mode is Mode.CERTIFICATES]
     if any(row.mode is Mode.SEARCH for row in every) or (led and not any(row.protocol.certificates for row in every)):
         return None
@@ -35,13 +36,16 @@ async def watched(tx: Tx) -> tuple[datetime, datetime] | None:
         if row.mode is Mode.CERTIFICATES:
             continue
         read = await _of_log(tx, row.origin, row.first_seen)
+        if read is None and row.protocol.certificates and row.state is LogState.ENDED:
+            since.append(row.updated_at)  # whatever it holds, it takes in nothing any more
+            continue
         if read is None:
             return None
         since.append(read[0])
         until.append(read[1])
     if led:
         await _of_lookups(tx, since, until)
-    return (max(since), min(until)) if since else None
+    return (max(since), min(until)) if until else None
 
 
 async def whole(tx: Tx, log: str, begin: int, end: int) -> bool:

@@ -62,6 +62,8 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 _BEGUN = "watching-since"
+_OF_HOST = ("shards", "windows")
+"""How the sources of `health` begin that are of a whole Rekor v1 server."""
 _SETTINGS = "settings:"
 """How the sources of `health` begin that are what the settings ask of a log, and cannot be done."""
 
@@ -114,20 +116,32 @@ class Fleet:
                 await self._open(followed, trusted, rotated=rotated)
             if trusted.protocol is Protocol.REKOR_V1 and trusted.origin not in self.unreached:
                 self._listed[trusted.origin] = now
+        for origin in wanted.left:
+            self._followers.pop(origin, None)
         if begun is None and self._followers:
             async with self._tools.store.write() as tx:
                 await meta.set(tx, _BEGUN, rfc3339(now))
         return list(self._followers.values())
 
     async def _tell(self, wanted: Followable) -> None:
-        """What cannot be followed, or not as the settings ask, is trouble of its own: the rest goes on."""
+        """What cannot be followed, or not as the settings ask, is trouble of its own: the rest goes on. What is left out is none."""
         refused = {f"{_SETTINGS}{each.origin}": each.refused for each in wanted.logs if each.refused}
         refused |= {f"{_SETTINGS}{name}": why for name, why in wanted.unfollowable}
         self.unreached = {name: why for name, why in self.unreached.items() if not name.startswith(_SETTINGS)} | refused
         async with self._tools.store.write() as tx:
-            told = {each.source for each in await health.conditions(tx) if each.source.startswith(_SETTINGS)}
+            conditions = await health.conditions(tx)
+            told = {each.source for each in conditions if each.source.startswith(_SETTINGS)}
             for source in sorted(told | set(refused)):
                 await health.report(tx, "log-unreachable", source, self._tools.clock(), refused.get(source))
+            left = [log for log in await logs.every(tx) if log.origin in wanted.left or _host(log) in wanted.left]
+            for log in left:
+                await logs.upsert(tx, replace(log, state=LogState.LEFT), self._tools.clock())
+            nobody = {f"log:{log.origin}" for log in left} | {
+                f"{kind}:{name}" for name in wanted.left for kind in _OF_HOST
+            }
+            for each in conditions:
+                if each.source in nobody:
+                    await health.forget(tx, each.rule, each.source)
 
     def follower(self, origin: str) -> Follower:
         """The follower of one log, as of the last muster."""
@@ -189,6 +203,10 @@ class Fleet:
             if error is None:
                 for conflict in _changed(known, listed):
                     await intake.conflict(tx, conflict, self._tools.policy, now)
+        known = {
+            origin: replace(log, state=LogState.ENDED) if log.state is LogState.LEFT else log
+            for origin, log in known.items()
+        }
         current = [replace(log, mode=trusted.mode) for log in (known | {log.origin: log for log in listed}).values()]
         shards = [replace(log, state=LogState.ENDED) if trusted.ended else log for log in current]
         return shards, bool(known)

@@ -46,10 +46,11 @@ class Trusted:
 
 @dataclass(frozen=True, slots=True)
 class Followable:
-    """The logs to follow, and of those that cannot be (by a name of theirs) the reason."""
+    """The logs to follow, of those that cannot be (by a name of theirs) the reason, and the origins that are left out now."""
 
     logs: tuple[Trusted, ...]
     unfollowable: tuple[tuple[str, str], ...] = ()
+    left: frozenset[str] = frozenset()
 
 
 def followable(root: TrustRoot, options: WatchOptions, now: datetime) -> Followable:
@@ -60,23 +61,54 @@ def followable(root: TrustRoot, options: WatchOptions, now: datetime) -> Followa
     unfollowable: list[tuple[str, str]] = []
     certificate_logs: list[TrustedLog] = []
     for key in root.ct_keys:
+        override = options.override(*_names(key))
+        if override is not None and override.ignore:
+            continue
         try:
-            certificate_logs.append(_certificate_log(key, options))
+            certificate_logs.append(key.log(static=override is not None and override.protocol is Protocol.STATIC_CT))
         except FormatError as error:
             unfollowable.append((key.base_url or key.log_id.hex(), str(error)))
     by_origin: dict[str, list[TrustedLog]] = {}
     for log in (*root.logs, *certificate_logs):
         by_origin.setdefault(log.origin, []).append(log)
-    logs = [_trusted(same, options, now) for same in by_origin.values()]
-    logs = [each for each in logs if each.override is None or not each.override.ignore]
+    every = [_trusted(same, options, now) for same in by_origin.values()]
+    logs = [each for each in every if each.override is None or not each.override.ignore]
+    superseded = _superseded(logs, now)
+    unfollowable += [(each.origin, f"another log of the trusted root is read at {each.url}") for each in superseded]
+    logs = [each for each in logs if each not in superseded]
     issued = any(each.protocol.certificates for each in logs)
-    return Followable(tuple(_runnable(each, issued=issued) for each in logs), tuple(unfollowable))
+    known = {log.origin for log in root.logs}.union(*(_names(key) for key in root.ct_keys))
+    return Followable(
+        tuple(_runnable(each, issued=issued) for each in logs),
+        tuple(unfollowable),
+        frozenset(known) - {each.origin for each in logs},
+    )
 
 
-def _certificate_log(key: CtKey, options: WatchOptions) -> TrustedLog:
-    plain, static = key.log(), key.log(static=True)
-    override = options.override(plain.origin, static.origin)
-    return static if override is not None and override.protocol is Protocol.STATIC_CT else plain
+def _bare(key: CtKey) -> str:
+    return key.base_url.partition("://")[2].rstrip("/")
+
+
+def _names(key: CtKey) -> tuple[str, ...]:
+    """What a certificate log may be called in the settings, and its origin in either protocol."""
+    return (key.log_id.hex(), *filter(None, (_bare(key),)))
+
+
+def _superseded(logs: Iterable[Trusted], now: datetime) -> list[Trusted]:
+    """RFC 6962 logs in whose place another one is read.
+
+    A tree head names no key: one that another log signed would be taken for a bad signature of theirs. Of several that share an
+    address, the one whose key began last is there.
+    """
+    by_url: dict[str, list[Trusted]] = {}
+    for log in logs:
+        if log.protocol is Protocol.RFC6962:
+            by_url.setdefault(log.url.rstrip("/"), []).append(log)
+    found = []
+    for same in by_url.values():
+        there = max(same, key=lambda log: (log.begins <= now, log.begins))
+        found += [log for log in same if log is not there]
+    return found
 
 
 def _trusted(same: list[TrustedLog], options: WatchOptions, now: datetime) -> Trusted:

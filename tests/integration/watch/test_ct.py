@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from monitor.ct.query import ENTRIES_LIMIT
 from monitor.ct.static import DATA_LIMIT
+from monitor.history import coverage
+from monitor.history.coverage import Patience
 from monitor.model.filters import EntryFilter, Page
-from monitor.store import entries, logs, lookups
+from monitor.model.log import LogState
+from monitor.store import entries, health, logs, lookups
 from monitor.testbed.ca import Claims
 from monitor.testbed.world import World
+from monitor.trust import root as trust_root
+from monitor.trust.root import Window
 from monitor.watch.options import WatchOptions
 from tests.integration.watch.conftest import Watch
 
@@ -226,3 +232,48 @@ async def test_an_entry_larger_than_its_bound_is_a_hole_by_name_and_the_rest_is_
         assert "branch-ref" in await watch.rules()
         (missing,) = [each for each in await watch.found() if each.rule == "entry-missing"]
         assert any("oversize" in fact.seen for fact in missing.facts)
+
+
+async def test_a_log_that_the_settings_leave_out_later_is_no_trouble_any_more(watch: Watch, world: World) -> None:
+    world.issue_only(BRANCH)
+    await watch.poll()
+    await world.ct.stop()
+    await watch.poll()
+    assert await lacking(watch) == {world.ct.origin}
+
+    left = watch.restarted()
+    left.certificates, left.only = False, "log"
+    await left.poll()
+    assert await lacking(left) == set()
+    async with watch.store.read() as tx:
+        assert f"log:{world.ct.origin}" not in {each.source for each in await health.conditions(tx)}
+
+    await world.ct.start()
+    again = watch.restarted()
+    assert (await again.poll())[world.ct.origin].error is None
+    async with watch.store.read() as tx:
+        (row,) = [each for each in await logs.every(tx) if each.origin == world.ct.origin]
+    assert row.state is LogState.ACTIVE
+
+
+async def test_a_log_whose_place_another_one_takes_is_asked_no_more(watch: Watch, world: World) -> None:
+    root = trust_root.parse(world.trusted_root_json())
+    (old,) = [replace(each, base_url=world.ct.read_url) for each in root.ct_keys]
+    spki = generate_private_key(SECP256R1()).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    new = replace(old, log_id=bytes(32), spki=spki, window=Window(watch.now() - timedelta(minutes=1)))
+    await watch.fleet.muster(replace(root, ct_keys=(old,)))
+    assert watch.fleet.find(old.log_id.hex()) is not None
+
+    await watch.fleet.muster(replace(root, ct_keys=(old, new)))
+
+    assert watch.fleet.find(old.log_id.hex()) is None
+    assert watch.fleet.find(new.log_id.hex()) is not None
+    assert f"settings:{old.log_id.hex()}" in watch.fleet.unreached
+
+
+async def lacking(watch: Watch) -> set[str]:
+    """The certificate logs that the coverage statement says are not protected."""
+    patience = Patience(timedelta(0), timedelta(0), lambda _: timedelta(0))
+    async with watch.store.read() as tx:
+        rows = await coverage.statement(tx, patience, watch.now())
+    return {row.log for row in rows if row.protocol.certificates and not row.protected}

@@ -222,3 +222,38 @@ async def test_what_was_passed_over_is_not_read_until_backfill_joins_it_on(store
         assert await reading.watched(tx) == (BEGAN, later)
         await logs.cover(tx, Coverage(V2, 0, 4, 20), later)
         assert await reading.watched(tx) == (datetime(1970, 1, 1, tzinfo=UTC), later)
+
+
+async def gone(store: Store, state: LogState, now: datetime) -> None:
+    """A certificate log that has never answered."""
+    async with store.write() as tx:
+        await logs.upsert(tx, FollowedLog("gone.example", Protocol.RFC6962, "https://x", Mode.COMPLETE, state), now)
+
+
+async def test_a_certificate_log_that_ended_and_never_answered_takes_no_protection_from_others(store: Store) -> None:
+    await follow(store, CT)
+    await follow(store, V1, Mode.CERTIFICATES)
+    await gone(store, LogState.ACTIVE, BEGAN)
+    assert not (await row(store)).protected
+    async with store.read() as tx:
+        assert await reading.watched(tx) is None
+
+    ended = BEGAN + timedelta(hours=1)
+    for now in (ended, NOW):  # it was ended before this start, too
+        await gone(store, LogState.ENDED, now)
+
+    found = await row(store)
+    assert (found.protected, found.since) == (True, BEGAN)
+    assert not (await row(store, "gone.example")).protected
+    async with store.read() as tx:
+        assert await reading.watched(tx) == (ended, NOW)
+
+
+async def test_nothing_is_asked_of_a_log_that_the_settings_leave_out(store: Store) -> None:
+    await follow(store, CT)
+    await follow(store, V1, Mode.CERTIFICATES)
+    await gone(store, LogState.LEFT, BEGAN)
+    assert (await row(store)).protected
+    async with store.read() as tx:
+        assert "gone.example" not in {each.log for each in await coverage.statement(tx, PATIENCE, NOW)}
+        assert await reading.watched(tx) == (BEGAN, NOW)
