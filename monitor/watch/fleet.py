@@ -96,6 +96,7 @@ class Fleet:
         self._followers: dict[str, Follower] = {}
         self._servers: dict[str, Shards] = {}
         self._listed: dict[str, datetime] = {}
+        self._unread: set[str] = set()
         self.unreached: dict[str, str] = {}
         """By host (or log), why a server's list of shards could not be had at the last muster, or the settings not be obeyed."""
 
@@ -116,6 +117,8 @@ class Fleet:
                 await self._open(followed, trusted, rotated=rotated)
             if trusted.protocol is Protocol.REKOR_V1 and trusted.origin not in self.unreached:
                 self._listed[trusted.origin] = now
+        self._unread = {log.origin for log in root.logs if log.origin in wanted.left}
+        self._unread.update(each for each in root.skipped if each.startswith("tlogs"))
         for origin in wanted.left:
             self._followers.pop(origin, None)
         if begun is None and self._followers:
@@ -176,9 +179,9 @@ class Fleet:
         return [each for each in self._followers.values() if not each.followed.protocol.certificates]
 
     def unlisted(self) -> set[str]:
-        """The hosts of Rekor v1 servers of which no shard is known, for none could be had yet."""
+        """What may hold signatures and is not read at all: left out by the settings, not understood, or a server without a known shard."""
         known = {server.host for server in self.servers()}
-        return {name for name in self.unreached if not name.startswith(_SETTINGS)} - known
+        return self._unread | {name for name in self.unreached if not name.startswith(_SETTINGS)} - known
 
     async def _shards(self, trusted: Trusted) -> tuple[list[FollowedLog], bool]:
         """The server's shards and those it once listed; and whether it had listed any before, so that another one is a rotation."""

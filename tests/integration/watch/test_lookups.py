@@ -366,6 +366,29 @@ async def test_a_v1_server_that_was_never_reached_is_not_passed_over(hunt: Hunt)
     assert await read_at_last(hunt) == [True]
 
 
+async def test_a_log_of_signatures_that_is_left_out_is_not_said_to_be_read(hunt: Hunt) -> None:
+    hunt.world.noise(10, "v1")
+    v2 = hunt.world.v2.origin
+    hunt.fleet._options = replace(
+        hunt.options, logs=tuple(replace(log, ignore=log.ignore or log.origin == v2) for log in hunt.options.logs)
+    )
+    issue(hunt)
+    await hunt.look_up()
+    assert await read_at_last(hunt) == [False]
+
+
+async def test_a_log_of_signatures_of_an_unknown_kind_is_not_said_to_be_read(hunt: Hunt) -> None:
+    hunt.world.noise(10, "v1")
+    issue(hunt)
+    await hunt.poll()
+    hunt.clock.move(minutes=14)
+    await hunt.poll()
+    root = replace(trust_root.parse(hunt.world.trusted_root_json()), skipped=("tlogs[9].publicKey is of another kind",))
+    await hunt.fleet.muster(root)
+    await hunt.looking.run_pass(lambda: False)
+    assert [lookup.read_at for lookup in await hunt.lookups()] == [None]
+
+
 async def test_a_place_that_cannot_be_read_is_told_and_the_rest_is_read(hunt: Hunt) -> None:
     say(hunt.world)
     issue(hunt)
