@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from monitor.model.entry import Trust
 from monitor.model.lookup import Lookup, LookupState
 from monitor.store.sql import insert, of_certificate_log
 from monitor.store.tables import certificates, entries, lookups, signers
@@ -83,7 +84,10 @@ async def signing(tx: Tx) -> set[str]:
 
 
 def _signing() -> sa.ColumnElement[bool]:
-    """Whether a lookup's certificate signs a stored entry that stands in its log."""
+    """Whether a lookup's certificate signs a stored entry that stands in its log.
+
+    One that its authority did not sign is another, whatever else is the same: whoever holds the key can make such a copy.
+    """
     found = (
         sa.select(certificates.c.issuance)
         .join_from(signers, certificates, signers.c.fingerprint == certificates.c.fingerprint)
@@ -92,6 +96,7 @@ def _signing() -> sa.ColumnElement[bool]:
             certificates.c.issuance == lookups.c.issuance,
             ~of_certificate_log(entries.c.protocol),
             entries.c.disproven.is_(False),
+            signers.c.trust != Trust.UNTRUSTED,
             sa.or_(signers.c.verifies.is_(None), signers.c.verifies.is_(True)),
         )
     )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from monitor.model.log import CheckpointStatus, Mode
+from monitor.model.log import CheckpointStatus, Mode, uncovered
 from monitor.model.lookup import LookupState
+from monitor.store.checkpoints import seen_by
 from monitor.store.cursors import coverage
 from monitor.store.tables import checkpoints, cursors, holes, logs, lookups
 
@@ -41,6 +42,25 @@ async def watched(tx: Tx) -> tuple[datetime, datetime] | None:
     if led:
         await _of_lookups(tx, since, until)
     return (max(since), min(until)) if since else None
+
+
+async def whole(tx: Tx, log: str, begin: int, end: int) -> bool:
+    """Whether every leaf of [begin, end) is proven and its bytes were had."""
+    c = holes.c
+    lost = sa.select(c.begin).where(c.log == log, c.begin < end, c.end > begin, c.filled_at.is_(None)).limit(1)
+    return not uncovered(await coverage(tx, log), begin, end) and await tx.scalar(lost) is None
+
+
+async def whole_since(tx: Tx, log: str, moment: datetime) -> bool:
+    """Whether every leaf that the log may have taken in since `moment` is proven and was had, up to where it is followed.
+
+    What it had signed by then, as far as we saw, came before; of a log that was not seen by then, all of it may have come since.
+    """
+    position = await tx.scalar(sa.select(cursors.c.position).where(cursors.c.log == log))
+    if position is None:
+        return False
+    before = await seen_by(tx, log, moment)
+    return await whole(tx, log, before.size if before is not None else 0, position)
 
 
 async def _of_lookups(tx: Tx, since: list[datetime], until: list[datetime]) -> None:

@@ -145,6 +145,11 @@ class World:
         self.publish_trust()
         return log
 
+    def end_v1(self) -> None:
+        """End the window of the v1 server's key now."""
+        self._ends[self.v1.hostname] = self._now()
+        self.publish_trust()
+
     def rogue_ca(self) -> CertificateAuthority:
         """Return an authority with the right names and other keys: what it issues chains to nothing."""
         return CertificateAuthority(now=self._now)
@@ -272,7 +277,7 @@ class World:
         self.registry.attach_layer(repository, signed.digest, "sig" if kind == "legacy" else "att", layer, annotations)
 
     def _listed_v1(self) -> list[ListedLog]:
-        return [ListedLog(self.v1.hostname, self.v1.key, self.ca.start)]
+        return [ListedLog(self.v1.hostname, self.v1.key, self.ca.start, self._ends.get(self.v1.hostname))]
 
     def _listed_v2(self) -> list[ListedLog]:
         return [ListedLog(log.origin, log.key, self.ca.start, self._ends.get(log.origin)) for log in self.v2_logs]

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from monitor.errors import FetchError, FormatError, ProofError
+from monitor.errors import FetchError, FormatError, NotFoundError, ProofError
 from monitor.model.entry import parse_workflow_name
 from monitor.model.log import LogState, Mode, uncovered
 from monitor.model.lookup import LookupState
 from monitor.model.release import release_version
-from monitor.store import health, logs, lookups, releases
+from monitor.store import health, logs, lookups, reading, releases
 from monitor.watch import questions
 from monitor.watch.search import Searched
 
@@ -40,16 +40,22 @@ MARGIN = timedelta(seconds=30)
 """On both sides of a certificate's validity: by how much the clocks of the authority and of the log may differ."""
 SETTLED = timedelta(minutes=2)
 """After a certificate's end: a log asked then shows what was signed with it, and an index has what it will ever have."""
+_TOLD_TO = timedelta(seconds=1)
+"""How exactly a certificate tells when it begins: nothing is signed with it before that second is over."""
 _STILL_SIGNS = timedelta(minutes=5)
 _READ_ON = timedelta(days=1)
 """A certificate whose entry is found is read on for this long where the index is not honoured: it may have signed more."""
 _LONGEST = timedelta(hours=1)
 """Fulcio's certificates are valid for ten minutes. Of one valid for longer than this the first hour is read, and never called all."""
-_HISTORY_AGAIN = timedelta(days=1)
+_NEW = timedelta(hours=1)
+_AGAIN = timedelta(days=1)
+"""What an index did not have an hour after the certificate was over is asked for again so much later."""
 _HISTORY_A_PASS = 20
 _HISTORY_SETTLED = 500
 _HASHES_AGAIN = timedelta(minutes=2)
 _HASHES_A_PASS = 40
+_ITS_OWN = (NotFoundError, FormatError, ProofError)
+"""Trouble of one place in a log, where the server answers: what lies elsewhere is read all the same."""
 
 
 @dataclass(slots=True)
@@ -94,9 +100,13 @@ class Certificates:
         for server in servers:
             if server.mode is Mode.COMPLETE:
                 continue
-            doubted = await self._ask(server, passed)
-            # What is only searched is never read whole.
-            whole.append(await self._read(server, doubted, passed) if server.mode is Mode.CERTIFICATES else set())
+            due = [each for each in passed.due if not all(_over(shard, each.not_before) for shard in server.shards)]
+            read = {each.issuance for each in passed.due} - {each.issuance for each in due}
+            if due or passed.history:
+                doubted = await self._ask(server, due, passed)
+                # What is only searched is never read whole.
+                read |= await self._read(server, due, doubted, passed) if server.mode is Mode.CERTIFICATES else set()
+            whole.append(read)
         await self._settle(servers, whole, passed)
         more = (passed.stopping() or passed.history_asked == _HISTORY_A_PASS) and not stopping()
         return Searched(passed.entries, passed.findings, more, tuple(passed.errors.items()))
@@ -105,15 +115,15 @@ class Certificates:
         now = self._tools.clock()
         async with self._tools.store.read() as tx:
             due = await lookups.unread(tx, now - _READ_ON)
-            history = await lookups.unasked(tx, now - _HISTORY_AGAIN, _HISTORY_A_PASS)
+            history = await lookups.unasked(tx, now - _AGAIN, _HISTORY_A_PASS)
             whole_history = await lookups.unread_history(tx, _HISTORY_SETTLED)
             return _Pass(now, stopping, due, await lookups.signing(tx), history, whole_history)
 
-    async def _ask(self, server: V1Server, passed: _Pass) -> set[str]:
+    async def _ask(self, server: V1Server, due: Iterable[Lookup], passed: _Pass) -> set[str]:
         """Ask the index; return the issuances about which its silence says nothing."""
         index = self._indexes.of(server)
         honoured = (await index.state(server)).honoured
-        current = [each for each in passed.due if not passed.found(each) or passed.now <= each.not_after + _STILL_SIGNS]
+        current = [each for each in due if _to_ask(each, passed)]
         by_question: dict[Question, list[str]] = defaultdict(list)
         for lookup in (*current, *passed.history):
             question = questions.subject(lookup.subject)
@@ -134,7 +144,7 @@ class Certificates:
         errors = [*gain.errors, *by_hash.errors]
         if errors:
             passed.errors[server.host] = errors[-1]
-        return {each.issuance for each in current} - set(done) if honoured else {each.issuance for each in passed.due}
+        return {each.issuance for each in current} - set(done) if honoured else {each.issuance for each in due}
 
     async def _hashes(self, missing: Iterable[Lookup], now: datetime) -> list[Question]:
         """What the workflow of a certificate's subject may have signed of the release that its tag names."""
@@ -160,25 +170,31 @@ class Certificates:
             found.update(dict.fromkeys(questions.hashes(mine, known)))
         return list(found)[:_HASHES_A_PASS]
 
-    async def _read(self, server: V1Server, doubted: set[str], passed: _Pass) -> set[str]:
+    async def _read(self, server: V1Server, due: Iterable[Lookup], doubted: set[str], passed: _Pass) -> set[str]:
         """Read the windows that have to be, as far as time allows; the issuances whose window is read whole."""
-        wanted = [each for each in passed.due if self._to_read(each, doubted, passed)]
+        wanted = [each for each in due if self._to_read(each, doubted, passed)]
         windows: dict[str, Window] = {}
-        error: str | None = None
+        errors: list[str] = []
         try:
             for lookup in wanted:
                 if passed.stopping():
                     break
                 last = min(lookup.not_after, lookup.not_before + _LONGEST) + MARGIN
-                windows[lookup.issuance] = await self._windows.find(server, lookup.not_before - MARGIN, last)
-            await self._spans(windows.values(), passed)
-        except (FetchError, FormatError, ProofError) as problem:
-            error = passed.errors[server.host] = str(problem)
+                try:
+                    windows[lookup.issuance] = await self._windows.find(server, lookup.not_before - MARGIN, last)
+                except _ITS_OWN as problem:
+                    errors.append(str(problem))
+            errors += await self._spans(windows.values(), passed)
+        except FetchError as problem:
+            errors.append(str(problem))
+        error = errors[-1] if errors else None
+        if error is not None:
+            passed.errors[server.host] = error
         read = set()
         late = 0
         for lookup in wanted:
             window = windows.get(lookup.issuance)
-            if window is not None and window.whole and await self._covered(window):
+            if window is not None and window.whole and await self._had(window):
                 if lookup.not_after - lookup.not_before <= _LONGEST:
                     read.add(lookup.issuance)
             elif passed.now > lookup.not_after + SETTLED:
@@ -203,32 +219,31 @@ class Certificates:
             return passed.now >= lookup.not_before
         return not passed.found(lookup) and passed.now > lookup.not_after + SETTLED
 
-    async def _spans(self, windows: Iterable[Window], passed: _Pass) -> None:
-        """Read the leaves of all windows, each once. One place that cannot be proven does not hold up the others."""
+    async def _spans(self, windows: Iterable[Window], passed: _Pass) -> list[str]:
+        """Read the leaves of all windows, each once; what went wrong. One place that cannot be proven does not hold up the others."""
         ranges: dict[Follower, list[tuple[int, int]]] = defaultdict(list)
         for window in windows:
             for part in window.parts:
                 ranges[part.follower].append((part.begin, part.end))
-        failed: ProofError | FormatError | None = None
+        errors: list[str] = []
         for follower, wanted in ranges.items():
             for begin, end in _merged(wanted):
                 if passed.stopping():
-                    return
+                    return errors
                 try:
                     read = await follower.span(begin, end, passed.stopping)
-                except (ProofError, FormatError) as error:
-                    failed = error
+                except _ITS_OWN as error:
+                    errors.append(str(error))
                     continue
                 passed.entries += read.entries
                 passed.findings += read.findings
-        if failed is not None:
-            raise failed
+        return errors
 
-    async def _covered(self, window: Window) -> bool:
+    async def _had(self, window: Window) -> bool:
+        """Whether all of a window is proven, and its bytes were had: what a log keeps back may be the very entry."""
         async with self._tools.store.read() as tx:
             for part in window.parts:
-                covered = await logs.coverage(tx, part.follower.followed.origin)
-                if uncovered(covered, part.begin, part.end):
+                if not await reading.whole(tx, part.follower.followed.origin, part.begin, part.end):
                     return False
         return True
 
@@ -247,12 +262,26 @@ class Certificates:
                 for server in by_host.values()
                 if server.mode is Mode.COMPLETE
             )
-            read = all(_read_past(each, lookup.not_before, past) for each in complete)
-            if listed and read and all(lookup.issuance in each for each in whole):
+            if (
+                listed
+                and all(lookup.issuance in each for each in whole)
+                and await self._read_past(complete, lookup, past)
+            ):
                 done.append(lookup.issuance)
         if done:
             async with self._tools.store.write() as tx:
                 await lookups.read_whole(tx, done, passed.now)
+
+    async def _read_past(self, complete: Iterable[Follower], lookup: Lookup, past: datetime) -> bool:
+        """Whether these logs are read whole from the certificate's issuance to `past`; one that ended before need not be."""
+        wanted = [each for each in complete if not _over(each, lookup.not_before)]
+        if not all(each.reached is not None and each.reached > past for each in wanted):
+            return False
+        async with self._tools.store.read() as tx:
+            for each in wanted:
+                if not await reading.whole_since(tx, each.followed.origin, lookup.not_before + _TOLD_TO):
+                    return False
+        return True
 
     async def _from_the_beginning(self, followers: Iterable[Follower]) -> bool:
         """Whether all of these logs are read from their first leaf on, without a gap."""
@@ -264,12 +293,18 @@ class Certificates:
         return True
 
 
-def _read_past(follower: Follower, begun: datetime, past: datetime) -> bool:
-    """Whether a log is read completely up to `past`; one that ended before `begun` need not be."""
+def _to_ask(lookup: Lookup, passed: _Pass) -> bool:
+    """At each pass while an index may have more than before; later now and then, so that what is in no log costs little."""
+    if passed.found(lookup):
+        return passed.now <= lookup.not_after + _STILL_SIGNS
+    lately = lookup.searched_at is not None and passed.now - lookup.searched_at < _AGAIN
+    return passed.now <= lookup.not_after + _NEW or not lately
+
+
+def _over(follower: Follower, moment: datetime) -> bool:
+    """Whether a log had ended before `moment`, as the trusted root has it: it takes in nothing that is valid from then on."""
     ends = [key.ends for key in follower.keys]
-    if follower.followed.state is LogState.ENDED and all(end is not None and end < begun for end in ends):
-        return True
-    return follower.reached is not None and follower.reached > past
+    return follower.followed.state is LogState.ENDED and all(end is not None and end < moment for end in ends)
 
 
 def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from monitor.judge.intake import Taken
     from monitor.model.log import FollowedLog, InclusionProof, Leaf
+    from monitor.store.engine import Tx
     from monitor.tlog.checkpoint import Checkpoint
     from monitor.watch.checkpoint import Keeper, Polled
     from monitor.watch.chunks import ReadChunk
@@ -139,9 +140,23 @@ class Follower:
         except SettingsError as problem:
             error = str(problem)
             await self._report(_BEHIND, error)
-        while self._awaited and self._awaited[0][1] <= tally.position and not tally.skipped:
-            self.reached, _ = self._awaited.popleft()
+        await self._arrive(tally)
         return tally.done(error)
+
+    async def _arrive(self, tally: _Tally) -> None:
+        """Note which of what the log showed is read by now: none while leaves before it are passed over, however the pass ended."""
+        if not self._awaited or self._awaited[0][1] > tally.position:
+            return
+        async with self._tools.store.read() as tx:
+            if await self._gaps(tx):
+                return
+        while self._awaited and self._awaited[0][1] <= tally.position:
+            self.reached, _ = self._awaited.popleft()
+
+    async def _gaps(self, tx: Tx) -> list[tuple[int, int]]:
+        """What following passed over and is still to be read; of a log that is not read completely nothing is."""
+        cursor = await logs.cursor(tx, self.followed.origin) if self.followed.mode is Mode.COMPLETE else None
+        return await skipped(tx, cursor) if cursor is not None else []
 
     def _await(self, asked: datetime, size: int) -> None:
         """Remember what the log showed when it was asked. With too much to remember the newest gives way, so that some is reached."""
@@ -220,8 +235,7 @@ class Follower:
     async def _well(self, tally: _Tally) -> None:
         """A pass without trouble: what was read is proven, and nothing is left, or so much."""
         async with self._tools.store.write() as tx:
-            cursor = await logs.cursor(tx, self.followed.origin)
-            gaps = await skipped(tx, cursor) if cursor is not None and self.followed.mode is Mode.COMPLETE else []
+            gaps = await self._gaps(tx)
             tally.skipped = sum(end - begin for begin, end in gaps)
             behind = _behind(tally, gaps)
             await health.report(tx, "consistency-unproven", self._source, self._tools.clock(), None)

@@ -123,10 +123,8 @@ class Index:
             mine = [uuid for uuid in fresh if uuid.startswith(tree)]
             follower = trees.get(tree)
             if follower is None:
-                _log.warning(
-                    "the index names entries of a tree that is not followed", server=server.host, tree=int(tree, 16)
-                )
-                self._remember(mine)
+                for uuid in mine:  # a shard that is new may not be listed yet
+                    self._lose(uuid, "its tree is not followed", server.host)
             else:
                 await self._fetch(server, follower, mine, gain)
 
@@ -155,7 +153,7 @@ class Index:
             gain.findings += passed.findings
             self._remember([uuid])
         for uuid, reason in lost:
-            self._lose(uuid, reason, follower)
+            self._lose(uuid, reason, follower.followed.origin)
         return len(lost)
 
     async def _fresh(self, uuids: Sequence[str]) -> list[str]:
@@ -180,7 +178,7 @@ class Index:
         while len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
 
-    def _lose(self, uuid: str, reason: str, follower: Follower) -> None:
+    def _lose(self, uuid: str, reason: str, log: str) -> None:
         """It is asked for again after a while, each time a longer one: a replica may only be late."""
         key = bytes.fromhex(uuid)
         before = self._lost.pop(key, None)
@@ -188,9 +186,7 @@ class Index:
         wait = min(_LOST_AGAIN * 2 ** min(tries - 1, 10), _LOST_AT_MOST)
         self._lost[key] = _Lost(tries, self._tools.clock() + wait)
         if tries == 1:
-            _log.warning(
-                "the index names an entry that is not had", log=follower.followed.origin, uuid=uuid, reason=reason
-            )
+            _log.warning("the index names an entry that is not had", log=log, uuid=uuid, reason=reason)
         while len(self._lost) > _REMEMBERED:
             self._lost.popitem(last=False)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from monitor.errors import FetchError
+from monitor.errors import NotFoundError
 from monitor.model.log import Block
 from monitor.store import logs
 
@@ -152,7 +152,7 @@ class Windows:
         return bracket
 
     async def _time(self, follower: Follower, index: int, bracket: _Bracket) -> tuple[int, datetime]:
-        """When a leaf was integrated, or one beside it within the bracket; FetchError when the log gives none of them."""
+        """When a leaf was integrated, or one beside it within the bracket; NotFoundError when the log gives none of them."""
         times = self._times.setdefault(follower.followed.origin, {})
         if len(times) > _REMEMBERED:
             times.clear()
@@ -166,7 +166,7 @@ class Windows:
                     if isinstance(piece, Block) and piece.promises:
                         times[beside] = piece.promises[0].integrated_time
                         return beside, times[beside]
-        raise FetchError(
+        raise NotFoundError(
             f"{follower.followed.origin} gives neither leaf {index} nor those beside it: when it grew there cannot be told",
             cure="nothing: it is asked for again",
         )

@@ -66,6 +66,8 @@ class Hunt:
     """Requests a second that v1 servers are asked at most."""
     giant: GiantV1 | None = None
     """Read in place of the world's own v1 server."""
+    tip: bool = False
+    """Whether logs are followed from where they stand, not from their beginning."""
 
     def __post_init__(self) -> None:
         mode = self.mode
@@ -75,7 +77,7 @@ class Hunt:
             replace(each, mode=mode, read_url=url) if each.origin == host else each
             for each in overrides_of(self.world, certificates=True)
         )
-        self.options = WatchOptions(start=0, logs=logs)
+        self.options = WatchOptions(start="tip" if self.tip else 0, logs=logs)
         prefilter = Prefilter(self.options.words, self.keys)
         self.tools = Tools(self.store, prefilter, self.bench, self.policy, self.clock, self.pass_time)
         self.fleet = Fleet(self.options, Opener(self.client, self.rate), self.tools)

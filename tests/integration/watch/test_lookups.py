@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_der_x509_certificate
 
 from monitor.entries.payloads import predicted
 from monitor.model.log import Coverage, Mode, uncovered
@@ -18,10 +20,12 @@ from monitor.store import health, logs, releases
 from monitor.testbed.bodies import hashedrekord_v1
 from monitor.testbed.ca import Claims
 from monitor.trust import root as trust_root
+from monitor.watch.certificates import MARGIN
 from tests.integration.watch.searched import INDEX, PAGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from cryptography.x509 import Certificate
 
@@ -50,6 +54,12 @@ async def covered(hunt: Hunt) -> list[Coverage]:
 
 async def states(hunt: Hunt) -> list[LookupState]:
     return [lookup.state for lookup in await hunt.lookups()]
+
+
+async def minutes(hunt: Hunt) -> list[tuple[datetime, datetime]]:
+    """The stretch of time in which the entry of each certificate is looked for."""
+    await hunt.poll()
+    return [(each.not_before - MARGIN, each.not_after + MARGIN) for each in await hunt.lookups()]
 
 
 async def read_at_last(hunt: Hunt) -> list[bool]:
@@ -388,3 +398,137 @@ async def test_what_a_certificate_of_a_whole_year_may_have_signed_is_never_said_
     assert read.end <= 100 + 64
     assert uncovered([read], 0, 100) == []
     assert timedelta(days=364) < (await hunt.lookups())[0].not_after - hunt.clock()
+
+
+async def test_a_log_that_keeps_an_entry_of_those_minutes_back_is_never_said_to_be_read(hunt: Hunt) -> None:
+    say(hunt.world)
+    issue(hunt)
+    hunt.world.noise(30, "v1")
+    hidden = hunt.world.sign("v1", claims=replace(BRANCH, run="1"))
+    hunt.world.noise(30, "v1")
+    hunt.world.v1.omit(hidden, also_singly=True)
+    assert await read_at_last(hunt) == [False, False]
+
+    hunt.world.v1.tell_the_truth()
+    await hunt.look_up()
+    await hunt.look_up()
+    assert await hunt.indexes_stored() == [hidden]
+    assert [lookup.read_at is not None for lookup in await hunt.lookups()] == [True, True]
+
+
+async def test_a_log_that_is_read_completely_from_today_on_was_not_read_before(hunt: Hunt) -> None:
+    hunt = replace(hunt, mode=Mode.SEARCH, tip=True)
+    hunt.world.noise(10, "v1")
+    await hunt.look_up()
+    hunt.clock.move(seconds=5)
+    issue(hunt)
+    hunt.clock.move(seconds=5)
+    hunt.world.noise(50, "v1")
+    await hunt.look_up()
+    assert await read_at_last(hunt) == [False]
+
+    hunt = replace(hunt, mode=Mode.COMPLETE)
+    for _ in range(2):
+        hunt.clock.move(minutes=5)
+        await hunt.look_up()
+    assert [lookup.read_at for lookup in await hunt.lookups()] == [None]
+
+    await hunt.server.shards[-1].span(10, 60, lambda: False)
+    await hunt.look_up()
+    assert [lookup.read_at is not None for lookup in await hunt.lookups()] == [True]
+
+
+async def test_minutes_whose_place_cannot_be_found_do_not_hold_up_those_of_other_certificates(hunt: Hunt) -> None:
+    say(hunt.world)
+    issue(hunt)
+    hunt.world.noise(400, "v1")
+    hunt.clock.move(minutes=60)
+    hunt.world.noise(400, "v1")
+    index = hunt.world.sign("v1", claims=replace(BRANCH, run="2"))
+    for lost in range(60, 340):
+        hunt.world.v1.omit(lost, also_singly=True)
+
+    searched = await hunt.look_up()
+
+    assert "neither leaf" in dict(searched.errors)[hunt.world.v1.hostname]
+    assert await hunt.indexes_stored() == [index]
+
+
+async def test_minutes_after_a_leaf_that_is_not_had_do_not_hold_up_those_of_other_certificates(hunt: Hunt) -> None:
+    say(hunt.world)
+    hunt.world.noise(300, "v1")
+    await hunt.poll()
+    hunt.clock.move(minutes=60)
+    issue(hunt)
+    hunt.world.noise(50, "v1")
+    hunt.clock.move(minutes=30)
+    hunt.world.noise(300, "v1")
+    hunt.clock.move(minutes=30)
+    hunt.world.noise(50, "v1")
+    index = hunt.world.sign("v1", claims=replace(BRANCH, run="2"))
+    first, _ = [(await hunt.windows.find(hunt.server, *span)).parts[0].begin for span in await minutes(hunt)]
+    hunt.world.v1.omit(first - 1, also_singly=True)
+
+    await hunt.look_up()
+
+    assert await hunt.indexes_stored() == [index]
+
+
+async def test_a_home_made_copy_of_a_certificate_does_not_stand_for_its_entry(hunt: Hunt) -> None:
+    hunt.world.noise(100, "v1")
+    key = generate_private_key(SECP256R1())
+    certificate = hunt.world.ca.issue(key.public_key(), BRANCH)
+    der = certificate.public_bytes(Encoding.DER)
+    copy = load_der_x509_certificate(der[:-1] + bytes([der[-1] ^ 1]))
+    decoy = hunt.world.v1.append(hashedrekord_v1(key, copy, bytes(32)))
+    hunt.world.noise(100, "v1")
+    shard = hunt.world.v1.active
+    index = hunt.world.v1.append(hashedrekord_v1(key, certificate, bytes([1] * 32)))
+    shard.indexed()
+    shard.keys[index] = frozenset()  # it was never written into the index
+    await hunt.look_up()
+    assert await hunt.indexes_stored() == [decoy]
+    assert await states(hunt) == [LookupState.OPEN]
+
+    assert await read_at_last(hunt) == [True]
+
+    assert await hunt.indexes_stored() == [decoy, index]
+    assert await states(hunt) == [LookupState.FOUND]
+
+
+async def test_the_index_is_asked_ever_more_seldom_for_what_it_does_not_have(hunt: Hunt) -> None:
+    hunt = replace(hunt, mode=Mode.SEARCH)
+    hunt.world.noise(100, "v1")
+    issue(hunt)
+    await hunt.look_up()
+    hunt.clock.move(hours=2)
+    await hunt.look_up()
+    asked = hunt.asked(INDEX)
+    for _ in range(3):
+        hunt.clock.move(minutes=15)
+        await hunt.look_up()
+    assert hunt.asked(INDEX) == asked
+
+    hunt.clock.move(hours=24)
+    hunt.world.sign("v1", claims=replace(BRANCH, run="1"))
+    await hunt.look_up()
+    assert len(await hunt.indexes_stored()) == 1
+
+
+async def test_a_server_that_ended_before_a_certificate_began_need_not_answer(hunt: Hunt) -> None:
+    hunt.world.noise(100, "v1")
+    await hunt.poll()
+    hunt.world.end_v1()
+    hunt.clock.move(minutes=5)
+    issue(hunt)
+    await hunt.poll()
+    await hunt.world.v1.stop()
+    hunt.clock.move(minutes=14)
+    root = trust_root.parse(hunt.world.trusted_root_json())
+    for follower in await hunt.fleet.muster(root):
+        await follower.run_pass(lambda: False)
+
+    searched = await hunt.looking.run_pass(lambda: False)
+
+    assert searched.errors == ()
+    assert [lookup.read_at is not None for lookup in await hunt.lookups()] == [True]

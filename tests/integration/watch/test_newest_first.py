@@ -86,6 +86,23 @@ async def test_a_backlog_is_read_in_order_until_it_is_older_than_its_deadline(wa
     assert "300 leaves from 40 on" in (await behind(watch) or "")
 
 
+async def test_what_was_passed_over_is_not_called_read_when_the_log_does_not_answer(watch: Watch, world: World) -> None:
+    world.noise(300)
+    await without_time(watch).poll()
+    follower = watch.fleet.follower(world.v2.origin)
+    assert await gaps(watch, world) == [(0, 300)]
+    assert follower.reached is None
+
+    world.v2.reply(status=503, path_prefix="/api/v2/checkpoint")
+    assert (await watch.poll())[world.v2.origin].error
+    assert follower.reached is None
+
+    world.v2.heal()
+    await close_gaps(follower, hands(watch), lambda: False)
+    await watch.poll()
+    assert follower.reached is not None
+
+
 async def test_the_newest_of_several_gaps_is_read_first(watch: Watch, world: World) -> None:
     world.noise(40)
     await watch.poll()

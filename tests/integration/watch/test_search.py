@@ -313,6 +313,21 @@ async def test_entries_of_an_ended_shard_are_taken_in_under_its_own_name(hunt: H
     assert (row.log, row.index) == (hunt.world.v1.origin(hunt.world.v1.shards[0]), 10)
 
 
+async def test_entries_of_a_shard_that_is_not_listed_yet_are_taken_in_once_it_is(hunt: Hunt) -> None:
+    hunt.world.noise(20, "v1")
+    await hunt.search()
+    shard = hunt.world.v1.rotate()
+    index = hunt.world.sign("v1", claims=Claims(ref="refs/heads/main"))
+    await hunt.searching.run_pass(lambda: False)
+    assert await hunt.stored() == []
+
+    hunt.clock.move(minutes=1)
+    await hunt.search()
+
+    (row,) = await hunt.stored()
+    assert (row.log, row.index) == (hunt.world.v1.origin(shard), index - 20)
+
+
 async def test_a_log_that_is_read_completely_is_not_searched(hunt: Hunt) -> None:
     hunt = replace(hunt, mode=Mode.COMPLETE)
     hunt.world.noise(10, "v1")
