@@ -17,6 +17,8 @@ from monitor.watch.gaps import fill
 from monitor.watch.proven import inclusion
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from monitor.entries.prefilter import Prefilter
     from monitor.model.log import Cursor, FollowedLog
     from monitor.tlog.checkpoint import Checkpoint
@@ -94,12 +96,16 @@ class Scanner:
         self._prefilter = prefilter
         self._link = link
 
-    async def stride(self, cursor: Cursor, end: int, target: Checkpoint) -> Stride:
-        """Read [cursor.position, end) and prove it. It may end earlier, at a gap that cannot be proven yet.
+    async def stride(
+        self, cursor: Cursor, end: int, target: Checkpoint, stopping: Callable[[], bool] = lambda: False
+    ) -> Stride:
+        """Read [cursor.position, end) and prove it. It may end earlier.
 
+        That is where it is once `stopping` says so, and at a gap that cannot be proven yet.
         Raises FetchError when the log cannot be read, ProofError when it proves nothing: the cursor then stays where it was.
         """
-        draft = await self._read(cursor, end, target)
+        draft = await self._read(cursor, end, target, stopping)
+        end = draft.end
         stuck = await self._fill(draft, target)
         if stuck is not None:
             end = stuck
@@ -117,11 +123,13 @@ class Scanner:
             draft.retries,
         )
 
-    async def _read(self, cursor: Cursor, end: int, target: Checkpoint) -> _Draft:
+    async def _read(self, cursor: Cursor, end: int, target: Checkpoint, stopping: Callable[[], bool]) -> _Draft:
         draft = _Draft(cursor.position, cursor.range, cursor.range)
         async with aclosing(self._log.blocks(cursor.position, end, target.size)) as items:
             async for item in items:
                 self._add(draft, item, end)
+                if stopping():
+                    return draft
         if draft.end != end:
             raise ProofError(f"{self._log.origin} was asked for leaves up to {end} and stopped at {draft.end}")
         return draft
