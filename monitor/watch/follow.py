@@ -17,6 +17,7 @@ import structlog
 from monitor.errors import FetchError, FormatError, ProofError, SettingsError
 from monitor.model.log import CheckpointStatus, Cursor, Mode, uncovered
 from monitor.store import health, logs
+from monitor.tlog.checkpoint import Checkpoint
 from monitor.tlog.proofs import verify_subtree
 from monitor.watch.newest import overdue, skipped
 from monitor.watch.proven import inclusion, range_at
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from monitor.judge.intake import Taken
-    from monitor.model.log import FollowedLog, InclusionProof, Leaf
-    from monitor.tlog.checkpoint import Checkpoint
+    from monitor.model.log import FollowedLog, InclusionProof, Leaf, StoredCheckpoint
     from monitor.watch.checkpoint import Keeper, Polled
     from monitor.watch.chunks import ReadChunk
     from monitor.watch.ports import Log
@@ -274,9 +274,12 @@ class Follower:
         while cursor.position < end and not stopping():
             async with self._tools.store.read() as tx:
                 stored = await logs.next_size(tx, self.followed.origin, cursor.position, target.size)
-            stop = min(self._aligned(cursor.position), stored.size if stored else end, end)
+            stop = min(self._aim(cursor.position, stored), end)
             began = time.monotonic()
-            stride = await self._scanner.stride(cursor, stop, target, stopping)
+            at_stop = stored if stored and (stored.size, stored.status) == (stop, CheckpointStatus.CONSISTENT) else None
+            stride = await self._scanner.stride(
+                cursor, stop, target, stopping, Checkpoint.parse(at_stop.note) if at_stop else None
+            )
             after, taken = await self._taker.stride(cursor, stride, follows=follows)
             if after.position == stop:
                 self._pace(time.monotonic() - began)
@@ -288,9 +291,13 @@ class Follower:
             tally.position = cursor.position
         return cursor.position
 
-    def _aligned(self, position: int) -> int:
-        """The end of the next stride, on the border of an entry bundle."""
-        return (position + self._stride) // _SMALLEST_STRIDE * _SMALLEST_STRIDE
+    def _aim(self, position: int, stored: StoredCheckpoint | None) -> int:
+        """The end of the next stride: on the border of an entry bundle, but at the next stored size where that is not much farther.
+
+        No stored size is passed over, so that every root is compared; and one that ends a stride proves it.
+        """
+        aligned = (position + self._stride) // _SMALLEST_STRIDE * _SMALLEST_STRIDE
+        return stored.size if stored and stored.size <= aligned + self._stride // 2 else aligned
 
     def _pace(self, seconds: float) -> None:
         """Strides grow while they are short, so that proofs and transactions cost little, and shrink so that what is found is told soon."""
