@@ -1,4 +1,5 @@
-"""Tries everything that the monitor depends on, each by itself: settings, disk, database, clock, trust root, logs, registry, Slack.
+"""Tries everything that the monitor depends on, each by itself: settings, disk, database, clock, trust root, logs, their indexes,
+registry, Slack.
 
 It changes nothing, keeps nothing and alerts nobody, and one failure hides no other. A new dependency is one more function in
 `PROBES`; what is asked of it stands in its own room's `probe`.
@@ -211,6 +212,19 @@ async def _logs(visit: Visit) -> tuple[Check, ...]:
     )
 
 
+async def _indexes(visit: Visit) -> tuple[Check, ...]:
+    root, options = await visit.root(), visit.settings.watch
+    if root is None:
+        return ()  # the logs say why
+
+    async def ask(trusted: Trusted) -> tuple[Check, ...]:
+        async with Client(visit.fetch) as client:
+            return await log_probe.index(Opener(client, options), trusted, visit.clock())
+
+    wanted = followable(root, options, visit.clock()).logs
+    return await _each(_tried(log_probe.index_name(each.origin), ask(each), visit.limit) for each in wanted)
+
+
 async def _registry(visit: Visit) -> tuple[Check, ...]:
     options = visit.settings.registry
     if not options.repositories:
@@ -255,6 +269,7 @@ PROBES: tuple[Probe, ...] = (
     _clock,
     _trust_root,
     _logs,
+    _indexes,
     _registry,
     _slack,
     _proxies,
