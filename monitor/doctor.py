@@ -1,5 +1,4 @@
-"""Tries everything that the monitor depends on, each by itself: settings, disk, database, clock, trust root, logs, their indexes,
-registry, Slack.
+"""Tries everything that the monitor depends on, each by itself: settings, disk, database, clock, trust root, logs, registry, Slack.
 
 It changes nothing, keeps nothing and alerts nobody, and one failure hides no other. A new dependency is one more function in
 `PROBES`; what is asked of it stands in its own room's `probe`.
