@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from monitor.judge.intake import Taken
     from monitor.model.log import FollowedLog, InclusionProof, Leaf, StoredCheckpoint
     from monitor.store.engine import Tx
-    from monitor.tlog.checkpoint import Checkpoint
     from monitor.watch.checkpoint import Keeper, Polled
     from monitor.watch.chunks import ReadChunk
     from monitor.watch.ports import Log
