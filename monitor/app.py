@@ -96,7 +96,8 @@ class App:
                 self.settings = settings = with_pinned_ids(settings, await ids.pinned(tx))
             self.client = await stack.enter_async_context(Client(settings.fetch))
             self.sinks = open_sinks(settings.slack, self._console)
-            self._alerts = replace(settings.alerts, routes=routes(self.sinks))
+            unpinned = settings.policy.repository_id is None or settings.policy.owner_id is None
+            self._alerts = replace(settings.alerts, routes=routes(self.sinks), unpinned=unpinned)
             self._roots = RootSource(settings.trust)
             self._registry = Registry(self.client, settings.registry)
             self._watch_from = await self._first_start()

@@ -211,6 +211,19 @@ async def _logs(visit: Visit) -> tuple[Check, ...]:
     )
 
 
+async def _indexes(visit: Visit) -> tuple[Check, ...]:
+    root, options = await visit.root(), visit.settings.watch
+    if root is None:
+        return ()  # the logs say why
+
+    async def ask(trusted: Trusted) -> tuple[Check, ...]:
+        async with Client(visit.fetch) as client:
+            return await log_probe.index(Opener(client, options), trusted, visit.clock())
+
+    wanted = followable(root, options, visit.clock()).logs
+    return await _each(_tried(log_probe.index_name(each.origin), ask(each), visit.limit) for each in wanted)
+
+
 async def _registry(visit: Visit) -> tuple[Check, ...]:
     options = visit.settings.registry
     if not options.repositories:
@@ -255,6 +268,7 @@ PROBES: tuple[Probe, ...] = (
     _clock,
     _trust_root,
     _logs,
+    _indexes,
     _registry,
     _slack,
     _proxies,

@@ -31,12 +31,16 @@ class LogReport:
 
 @dataclass(frozen=True, slots=True)
 class PollReport:
-    """What one pass over everything came to. `unreached` are servers that could not be read, and why."""
+    """What one pass over everything came to. `unreached` are servers that could not be read, or settings that could not be obeyed.
+
+    `searched` counts the new entries of ours that were found in logs that are not read completely.
+    """
 
     logs: tuple[LogReport, ...]
     new_findings: int
     unreached: tuple[tuple[str, str], ...]
     undelivered: int = 0
+    searched: int = 0
 
 
 async def poll(app: App, stopping: Callable[[], bool] = lambda: False) -> PollReport:
@@ -48,8 +52,10 @@ async def poll(app: App, stopping: Callable[[], bool] = lambda: False) -> PollRe
         passed = await _follow_to_the_end(app, follower, stopping)
         reports.append(LogReport(follower.followed, passed))
     registry = await app.read_registry(stopping)
+    judged = registry.findings
     while registry.more and not stopping():
         registry = await app.read_registry(stopping)
+        judged += registry.findings
     searched = [await app.search(stopping)]
     while searched[-1].more and not stopping():
         searched.append(await app.search(stopping))
@@ -61,12 +67,12 @@ async def poll(app: App, stopping: Callable[[], bool] = lambda: False) -> PollRe
     reviewed = await app.review()
     while await app.tell():
         pass
-    found = settled + reviewed + drifted + registry.findings + sum(each.findings for each in searched)
+    found = settled + reviewed + drifted + judged + sum(each.findings for each in searched)
     found += sum(report.passed.findings for report in reports)
     async with app.store.read() as tx:
         unreached = (*app.fleet.unreached.items(), *registry.errors.items())
         undelivered = sum([await deliveries.waiting(tx, sink.name) for sink in app.sinks])
-    return PollReport(tuple(reports), found, unreached, undelivered)
+    return PollReport(tuple(reports), found, unreached, undelivered, sum(each.entries for each in searched))
 
 
 async def _follow_to_the_end(app: App, follower: Follower, stopping: Callable[[], bool]) -> Pass:

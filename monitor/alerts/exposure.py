@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from monitor.alerts import parts
 from monitor.alerts.message import Paragraph, Section
 from monitor.model.finding import Fact
-from monitor.model.text import rfc3339
+from monitor.model.text import number, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,9 +52,7 @@ def _reach(exposure: Exposure, *, alone: bool) -> Iterator[Item]:
     if not alone:
         yield Fact("logged hash", exposure.logged)
     if now:
-        yield Paragraph(
-            f"YES: {parts.number(len(now), 'tag')} lead{'s' if len(now) == 1 else ''} to it now.", strong=True
-        )
+        yield Paragraph(f"YES: {number(len(now), 'tag')} lead{'s' if len(now) == 1 else ''} to it now.", strong=True)
     elif before:
         yield Paragraph("No tag leads to it now; one did before, and whoever pulled it then has it.", strong=True)
     elif exposure.read_at is not None and exposure.digests:
@@ -68,9 +66,7 @@ def _reach(exposure: Exposure, *, alone: bool) -> Iterator[Item]:
         yield Fact("image", digest)
     yield from (_tag(each) for each in [*now, *reversed(before)][:_MOST_TAGS])
     if len(exposure.tags) > _MOST_TAGS:
-        yield Fact(
-            "and", parts.number(len(exposure.tags) - _MOST_TAGS, "more stretch of a tag", "more stretches of tags")
-        )
+        yield Fact("and", number(len(exposure.tags) - _MOST_TAGS, "more stretch of a tag", "more stretches of tags"))
     yield _read(exposure)
 
 

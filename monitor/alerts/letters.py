@@ -54,7 +54,7 @@ async def write(tx: Tx, delivery: Delivery, options: AlertOptions, now: datetime
         )
     root = await deliveries.told_root(tx, incident.id, delivery.sink)
     first = root if delivery.kind is DeliveryKind.STATE and root is not None else delivery
-    certificate_logs = await logs.of_certificates(tx)
+    certificate_logs = {log.origin: log.title for log in await logs.every(tx) if log.protocol.certificates}
     told = await _findings(tx, incident, first)
     if any(each.log in certificate_logs for each in told):
         told += await _signed_since(tx, incident, told)
@@ -64,7 +64,7 @@ async def write(tx: Tx, delivery: Delivery, options: AlertOptions, now: datetime
         findings=told,
         total=max(len(first.finding_ids), len(told)),
         rules=await incidents.rules(tx, incident.id),
-        said=_said(await incidents.events(tx, incident.id), delivery),
+        said=_said(await incidents.events(tx, incident.id), delivery, await deliveries.of_incident(tx, incident.id)),
         told_at=(first.sent_at or now) if first is not delivery else now,
         severity=delivery.severity,
         exposures=tuple([await exposure.of(tx, each) for each in reach.asked(told)]),
@@ -117,11 +117,30 @@ async def _signed_since(tx: Tx, incident: Incident, told: tuple[Finding, ...]) -
     return tuple(f.finding for f in stored if (f.finding.rule, f.finding.event) in said and f.finding not in told)
 
 
-def _said(events: list[OperatorEvent], delivery: Delivery) -> tuple[Said, ...]:
-    """What was done to the incident: for a notice what it gives notice of, for a whole message the last few."""
+def _notice(delivery: Delivery) -> bool:
+    """Whether it tells what was done to the incident, and no finding."""
+    return delivery.kind is DeliveryKind.EVENT and not delivery.finding_ids
+
+
+def _said(events: list[OperatorEvent], delivery: Delivery, others: list[Delivery]) -> tuple[Said, ...]:
+    """What was done to the incident: for a notice what it gives notice of, for a whole message the last few.
+
+    What people do to a release was done before the notice of it was queued, by another process perhaps.
+    """
     told = [Said(e.at, e.who, e.what, e.detail) for e in events if e.what in _TOLD]
-    if delivery.kind is DeliveryKind.EVENT and not delivery.finding_ids:
-        return tuple(each for each in told if each.at == delivery.created_at) or tuple(told[-1:])
+    if _notice(delivery):
+        queued = delivery.created_at
+        earlier = [
+            e.created_at for e in others if e.sink == delivery.sink and e.sequence < delivery.sequence and _notice(e)
+        ]
+        since = max(earlier, default=None)
+        news = [
+            each
+            for each in told
+            if each.at == queued
+            or (each.what in acts.ACTS and each.at <= queued and (since is None or each.at > since))
+        ]
+        return tuple(news or told[-1:])
     if delivery.kind in (DeliveryKind.INCIDENT, DeliveryKind.STATE, DeliveryKind.ESCALATION):
         return tuple(told[-3:])
     return ()

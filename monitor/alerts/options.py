@@ -25,6 +25,8 @@ class AlertOptions:
     security_contact: str = ""
     links: Mapping[str, str] | None = None
     """Pages for whoever is on call (label → URL): a runbook, a dashboard."""
+    unpinned: bool = False
+    """Whether the ids of our repository and its owner are still to be pinned."""
     command: str = "trustacks-monitor"
     """How the reader starts this program, for the commands that messages name."""
     quiet_interval: timedelta = timedelta(hours=1)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from monitor.alerts.message import Link, Paragraph, Section
 from monitor.model.finding import Accepted, Fact
-from monitor.model.text import rfc3339
+from monitor.model.text import number, rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from monitor.alerts.message import Item
@@ -38,6 +39,7 @@ UNREACHED = (
 _ANSWER_RANK = (Accepted.NO, Accepted.IF_TIMESTAMPED, Accepted.YES)
 _PUBLIC_SEARCH = "rekor.sigstore.dev"
 _TOLD_ELSEWHERE = frozenset({"log", "index", "source"})
+_NONE: Mapping[str, str] = MappingProxyType({})
 _MAX_FACTS = 10
 _MAX_PLACES = 5
 _UNITS = (
@@ -46,11 +48,6 @@ _UNITS = (
     (timedelta(minutes=1), "min"),
     (timedelta(seconds=1), "s"),
 )
-
-
-def number(count: int, one: str, many: str = "") -> str:
-    """`1 entry`, `2 entries`."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def duration(length: timedelta) -> str:
@@ -72,7 +69,7 @@ def source(finding: Finding) -> str:
         return ""
     named = finding.subject.removeprefix(f"source:{finding.rule}:")
     if named != finding.subject:
-        return named.rpartition("@")[0] or named
+        return (named.rpartition("@")[0] or named).removeprefix("log:")
     return finding.log or ""
 
 
@@ -82,13 +79,13 @@ def worst_answer(findings: tuple[Finding, ...]) -> Accepted | None:
     return max(answers, key=_ANSWER_RANK.index) if answers else None
 
 
-def issued(findings: tuple[Finding, ...], certificate_logs: frozenset[str]) -> bool:
+def issued(findings: tuple[Finding, ...], certificate_logs: Mapping[str, str]) -> bool:
     """Whether these are about certificates in certificate logs, and about no signature."""
     acts = [f for f in findings if f.event is not None]
     return bool(acts) and all(f.log in certificate_logs for f in acts)
 
 
-def sought(findings: tuple[Finding, ...], certificate_logs: frozenset[str]) -> bool:
+def sought(findings: tuple[Finding, ...], certificate_logs: Mapping[str, str]) -> bool:
     """Whether what was signed with such a certificate is still being looked for."""
     return issued(findings, certificate_logs) and all(f.rule != "unlogged-certificate" for f in findings)
 
@@ -117,7 +114,7 @@ def distinct_facts(findings: tuple[Finding, ...]) -> tuple[Fact, ...]:
 
 
 def when_and_where(
-    findings: tuple[Finding, ...], told_at: datetime, certificate_logs: frozenset[str] = frozenset()
+    findings: tuple[Finding, ...], told_at: datetime, certificate_logs: Mapping[str, str] = _NONE
 ) -> Iterator[Item]:
     """Each signature once: when it was made, how long until this alert, and its places in the logs."""
     acts: dict[str, list[Finding]] = {}
@@ -129,7 +126,7 @@ def when_and_where(
         yield Fact("and", number(len(acts) - _MAX_PLACES, "more signature"))
 
 
-def _act(act: list[Finding], told_at: datetime, certificate_logs: frozenset[str]) -> Iterator[Item]:
+def _act(act: list[Finding], told_at: datetime, certificate_logs: Mapping[str, str]) -> Iterator[Item]:
     first = act[0]
     digest = next((f.digest for f in act if f.digest), None)  # a certificate's finding has none
     if digest and not any(fact.seen == digest for f in act for fact in f.facts):
@@ -141,11 +138,12 @@ def _act(act: list[Finding], told_at: datetime, certificate_logs: frozenset[str]
         done = "issued" if issued(tuple(act), certificate_logs) else "signed"
         yield Fact(done, f"{rfc3339(first.signed_at)}, told {late} later")
     for place in list({(f.log, f.index): f for f in act if f.log}.values())[:_MAX_PLACES]:
-        yield from _place(place, "certificate log" if place.log in certificate_logs else "log")
+        yield from _place(place, certificate_logs)
 
 
-def _place(finding: Finding, kind: str) -> Iterator[Item]:
-    log = finding.log or ""
+def _place(finding: Finding, certificate_logs: Mapping[str, str]) -> Iterator[Item]:
+    kind = "certificate log" if finding.log in certificate_logs else "log"
+    log = certificate_logs.get(finding.log or "", finding.log or "")
     if finding.index is None:
         yield Fact(kind, log)
         return

@@ -6,7 +6,7 @@ Pure, and neutral of the sink: nothing here escapes or clips for an edge, or dec
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from monitor.alerts import exposure, parts
@@ -14,8 +14,9 @@ from monitor.alerts.message import Link, Message, Paragraph, Section, Step
 from monitor.alerts.routing import pages
 from monitor.model.finding import Fact, Severity
 from monitor.model.incident import DeliveryKind, IncidentState
+from monitor.model.log import titled
 from monitor.model.rulebook import RULES
-from monitor.model.text import rfc3339
+from monitor.model.text import number, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,8 +49,8 @@ class Telling:
     """All that one delivery needs to be put into words.
 
     `findings` are the worst of those to tell now, the worst first; `total` counts them all; `rules` counts the incident's findings
-    by rule; `told_at` is when this message (or the one it edits) was first told; `certificate_logs` names the logs in which
-    certificates stand, not signatures.
+    by rule; `told_at` is when this message (or the one it edits) was first told; `certificate_logs` are the logs in which
+    certificates stand, not signatures, each with what people call it.
     """
 
     kind: DeliveryKind
@@ -62,7 +63,7 @@ class Telling:
     severity: Severity
     exposures: tuple[Exposure, ...] = ()
     """How customers reach what the findings are about, a logged digest each."""
-    certificate_logs: frozenset[str] = frozenset()
+    certificate_logs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def issued(self) -> bool:
@@ -86,8 +87,8 @@ def title(finding: Finding) -> str:
 def quiet_title(key: str, count: int) -> str:
     """The title of an incident that gathers what nobody is woken for."""
     if key.startswith(DAY_KEY):
-        return f"{parts.number(count, 'entry', 'entries')} by strangers on {key.removeprefix(DAY_KEY)}"
-    return f"{parts.number(count, 'finding')} from before watching began"
+        return f"{number(count, 'entry', 'entries')} by strangers on {key.removeprefix(DAY_KEY)}"
+    return f"{number(count, 'finding')} from before watching began"
 
 
 def quiet(incident: Incident) -> bool:
@@ -98,10 +99,20 @@ def quiet(incident: Incident) -> bool:
 def compose(telling: Telling, options: AlertOptions) -> Message:
     """The message for one delivery."""
     if telling.kind in (DeliveryKind.EVENT, DeliveryKind.SIGNATURE):
-        return _reply(telling, options) if telling.findings else _notice(telling)
-    if quiet(telling.incident):
-        return _gathered(telling, options)
-    return _whole(telling, options)
+        message = _reply(telling, options) if telling.findings else _notice(telling)
+    else:
+        message = (_gathered if quiet(telling.incident) else _whole)(telling, options)
+    return _readable(message, telling.certificate_logs)
+
+
+def _readable(message: Message, titles: Mapping[str, str]) -> Message:
+    """The message with logs called as people call them; what is a fact keeps its exact words."""
+
+    def read(item: Item) -> Item:
+        return replace(item, text=titled(item.text, titles)) if isinstance(item, Paragraph) else item
+
+    sections = tuple(replace(each, items=tuple(read(item) for item in each.items)) for each in message.sections)
+    return replace(message, title=titled(message.title, titles), sections=sections)
 
 
 def test_message(sink: str, now: datetime) -> Message:
@@ -146,22 +157,27 @@ def _gathered(telling: Telling, options: AlertOptions) -> Message:
             "They are counted here, once a day, and need no answer."
         )
     counts = tuple(
-        Fact(rule_title(rule), parts.number(count, "finding"))
-        for rule, count in list(telling.rules.items())[:_MAX_ALSO]
+        Fact(rule_title(rule), number(count, "finding")) for rule, count in list(telling.rules.items())[:_MAX_ALSO]
     )
     alike = Counter((f.severity, f.summary) for f in telling.findings)
+    counted = telling.total == len(telling.findings)  # of more, only the worst are at hand
     examples = tuple(
-        Paragraph(f"{severity.value}: {summary}{f' (×{count})' if count > 1 else ''}")
+        Paragraph(f"{severity.value}: {summary}{f' (×{count})' if counted and count > 1 else ''}")
         for (severity, summary), count in list(alike.items())[:_MAX_EXAMPLES]
     )
     show = Step(f"Read them: `{options.command} findings list --incident {incident.id}`")
+    pin = Step(
+        f"Pin the ids of our repository and its owner: `{options.command} ids list` shows those that our releases carry, `ids pin` "
+        "accepts them. Until then a repository that somebody makes anew under our name passes for ours."
+    )
     done = Step("Then resolve this incident; what comes after it is told anew.")
+    steps = (show, *((pin,) if options.unpinned else ()), done) if incident.history else (show,)
     sections = (
         Section("", (*_state(telling), Paragraph(words))),
         *_accepted(telling),
         Section("What was found", counts),
         Section("The worst of it", examples),
-        Section("What to do", (show, done) if incident.history else (show,)),
+        Section("What to do", steps),
     )
     return Message(
         title=f"#{incident.id} {incident.title}",
@@ -231,9 +247,7 @@ def _happened(telling: Telling) -> tuple[Item, ...]:
     if not telling.incident.count:
         return ()
     if not telling.findings:
-        return (
-            Paragraph(f"{parts.number(telling.incident.count, 'finding')}, all taken back since by later judgement."),
-        )
+        return (Paragraph(f"{number(telling.incident.count, 'finding')}, all taken back since by later judgement."),)
     worst = telling.findings[0]
     rule = RULES.get(worst.rule)
     said: list[Item] = [Paragraph(worst.summary, strong=True)]
@@ -250,7 +264,7 @@ def _happened(telling: Telling) -> tuple[Item, ...]:
         left = list(others.values())[_MAX_ALSO:]
         names = ", ".join(dict.fromkeys(f.rule for f in left))
         said.append(
-            Paragraph(f"And {parts.number(len(left) + telling.total - len(telling.findings), 'more finding')}: {names}")
+            Paragraph(f"And {number(len(left) + telling.total - len(telling.findings), 'more finding')}: {names}")
         )
     return tuple(said)
 

@@ -12,7 +12,7 @@ import typer
 
 from monitor.cli import run
 from monitor.errors import SettingsError
-from monitor.model.text import visible
+from monitor.model.text import number, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 _ASK_ABOVE = 10_000
 """Requests above which a backfill is begun only by a person who has seen its cost."""
 _LINE_EVERY = 5.0
+_GIGABYTE = 1_000_000_000
 _INTERRUPTED = 130
 
 
 @run.command
 async def backfill(
     context: typer.Context,
-    log: Annotated[str, typer.Option("--log", metavar="ORIGIN", help="The log, as `logs list` names it.")],
+    log: Annotated[str, typer.Option("--log", metavar="ORIGIN", help="The log, as `logs list` or `status` names it.")],
     begin: Annotated[int, typer.Option("--from", metavar="INDEX", help="The first leaf to read.", min=0)] = 0,
     end: Annotated[
         int | None,
@@ -54,40 +55,38 @@ async def backfill(
 
     async with run.opened(context) as app:
         follower = await _follower(app, log)
-        origin = follower.followed.origin
+        origin, title = follower.followed.origin, follower.followed.title
         size = await _size(follower)
-        begin, end = _range(origin, begin, size if end is None else end, size)
+        begin, end = _range(title, begin, size if end is None else end, size)
         missing = await reading.missing(app.store, origin, begin, end)
         leaves = sum(last - first for first, last in missing)
-        _agree(origin, cost.of_leaves(follower.followed.protocol, leaves, app.settings.watch), yes=yes)
-        with _until_signalled() as stopping, _shown(origin) as told:
+        _agree(title, cost.of_leaves(follower.followed.protocol, leaves, app.settings.watch), yes=yes)
+        with _until_signalled() as stopping, _shown(title) as told:
             progress = await reading.backfill(follower, missing, app.hands, stopping, told)
             stopped = stopping()
         async with app.store.read() as tx:
             holes = [hole for hole in await logs.holes(tx, origin, _ASK_ABOVE) if hole.begin < end and begin < hole.end]
     typer.echo(
-        f"{visible(origin)}: read {progress.leaves} leaves of [{begin}, {end}), {end - begin - leaves} were read before; "
-        f"{progress.entries} new entries of ours, {progress.findings} new findings"
+        f"{visible(title)}: read {number(progress.leaves, 'leaf', 'leaves')} of [{begin}, {end}), {end - begin - leaves} were read "
+        f"before; {number(progress.entries, 'new entry', 'new entries')} of ours, {number(progress.findings, 'new finding')}"
     )
     if holes:
         typer.echo(
-            f"    not seen: the log does not give {sum(hole.end - hole.begin for hole in holes)} of them (`status`)"
+            f"    not seen: the log does not give {sum(hole.end - hole.begin for hole in holes)} of them (`coverage show`)"
         )
     if not progress.done:
         why = "stopped" if stopped else "the log does not give them, nor a proof of them"
-        typer.echo(
-            f"    not read: {progress.missing - progress.leaves} leaves ({why}); the same command goes on with them"
-        )
+        left = number(progress.missing - progress.leaves, "leaf", "leaves")
+        typer.echo(f"    not read: {left} ({why}); the same command goes on there")
         return _INTERRUPTED if stopped else run.Exit.OPERATIONAL
     return run.Exit.CLEAN
 
 
 async def _follower(app: App, name: str) -> Follower:
-    """The log of this origin; a server's name will do where it has one log only. SettingsError."""
+    """The log that `name` means, if it is one only: a server's host will do, and a certificate log's address. SettingsError."""
     await app.refresh_root()
     followers = await app.muster()
-    found = [each for each in followers if each.followed.origin == name]
-    found = found or [each for each in followers if each.followed.origin.partition(" - ")[0] == name]
+    found = [each for each in followers if each.followed.is_called(name)]
     if len(found) == 1:
         return found[0]
     known = ", ".join(each.followed.origin for each in (found or followers)) or "none"
@@ -123,8 +122,8 @@ def _agree(origin: str, cost: Cost | None, *, yes: bool) -> None:
     if cost is None or not cost.requests:
         return
     said = (
-        f"{origin}: about {cost.requests:,} requests, {_time(cost.seconds)} at the ceiling of {cost.ceiling:g} a second, "
-        f"{cost.volume / 1e9:.1f} GB"
+        f"{origin}: about {cost.requests:,} request{'s' if cost.requests > 1 else ''}, {_time(cost.seconds)} at the ceiling of "
+        f"{cost.ceiling:g} a second, {_volume(cost.volume)}"
     )
     typer.echo(visible(said), err=True)
     if cost.requests > _ASK_ABOVE and not yes:
@@ -135,20 +134,20 @@ def _agree(origin: str, cost: Cost | None, *, yes: bool) -> None:
 def _until_signalled() -> Iterator[Callable[[], bool]]:
     """Says whether Ctrl-C or SIGTERM came. The first ends the reading between strides, the second at once."""
     loop, came = asyncio.get_running_loop(), asyncio.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    signals = (signal.SIGINT, signal.SIGTERM)
 
     def ended() -> None:
         came.set()
-        for number in numbers:
-            loop.remove_signal_handler(number)
+        for each in signals:
+            loop.remove_signal_handler(each)
 
-    for number in numbers:
-        loop.add_signal_handler(number, ended)
+    for each in signals:
+        loop.add_signal_handler(each, ended)
     try:
         yield came.is_set
     finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
+        for each in signals:
+            loop.remove_signal_handler(each)
 
 
 @contextmanager
@@ -194,6 +193,10 @@ def _pace(progress: Progress) -> str:
         with_ = f", {progress.workers} processes" if progress.workers else ""
         return f", begun{with_}"
     return f", {progress.rate:.0f} leaves/s" + ("" if progress.done else f", {_time(left)} left")
+
+
+def _volume(volume: int) -> str:
+    return f"{volume / 1e9:.1f} GB" if volume >= _GIGABYTE else f"{volume / 1e6:.1f} MB"
 
 
 def _time(seconds: float) -> str:

@@ -18,7 +18,7 @@ app = typer.Typer(help="What of the logs was read.", no_args_is_help=True)
 async def show(
     context: typer.Context,
     log: Annotated[
-        str | None, typer.Option("--log", metavar="ORIGIN", help="Only this log, as `logs list` names it.")
+        str | None, typer.Option("--log", metavar="ORIGIN", help="Only this log, as `logs list` or `status` names it.")
     ] = None,
     form: FormatOption = Format.TABLE,
 ) -> None:

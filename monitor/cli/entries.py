@@ -1,4 +1,4 @@
-"""`entries`: the signatures that concern us, with everything their certificates claim and the proof that they are in the log."""
+"""`entries`: signatures that concern us and certificates in our name, with every claim and the proof that they are in the log."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from monitor.model.filters import EntryFilter
 from monitor.model.text import visible
 
 if TYPE_CHECKING:
+    from monitor.history.issued import Issued
     from monitor.history.rows import FindingRow
     from monitor.store.certificates import StoredSigner
     from monitor.store.engine import Store
     from monitor.store.entries import EntryRow, StoredProof
 
-app = typer.Typer(help="Signatures that concern us.", no_args_is_help=True)
-_COLUMNS = ("id", "signed_at", "log", "index", "identity", "digest", "digest_status", "accepted", "rules")
+app = typer.Typer(help="Signatures that concern us, and certificates in our name.", no_args_is_help=True)
+_COLUMNS = ("id", "signed_at", "kind", "log", "index", "identity", "digest", "digest_status", "accepted", "rules")
 
 
 @app.command("list")
@@ -37,7 +38,7 @@ async def list_(
     limit: LimitOption = 100,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """List entries in the order in which they were stored."""
+    """List entries in the order in which they were stored. One of kind `certificate` or `precertificate` need not have signed anything."""
     from monitor.store import entries  # noqa: PLC0415 - late, as everything that `--help` can do without
 
     async with run.reading(context) as store, store.read() as tx:
@@ -69,9 +70,11 @@ class _Whole:
     proof: StoredProof | None
     findings: list[FindingRow]
     leaf: bytes
+    issued: Issued | None
 
 
 async def _whole(store: Store, entry_id: int) -> _Whole:
+    from monitor.history import issued  # noqa: PLC0415
     from monitor.history.rows import findings_of  # noqa: PLC0415
     from monitor.store import entries  # noqa: PLC0415
 
@@ -81,7 +84,8 @@ async def _whole(store: Store, entry_id: int) -> _Whole:
             raise MonitorError(f"there is no entry {entry_id}", cure="`entries list` shows those there are")
         mine = await findings_of(tx, row)
         signers, proof = await entries.signers_of(tx, entry_id), await entries.proof(tx, entry_id)
-    return _Whole(row, signers, proof, mine, kept.leaf.data)
+        became = await issued.of_entry(tx, row, signers)
+    return _Whole(row, signers, proof, mine, kept.leaf.data, became)
 
 
 def _document(whole: _Whole) -> dict[str, object]:
@@ -98,6 +102,7 @@ def _document(whole: _Whole) -> dict[str, object]:
             "hashes": [each.hex() for each in proof.proof.hashes],
         },
         "leaf": base64.b64encode(whole.leaf).decode(),
+        "issued": output.plain(whole.issued),
     }
 
 
@@ -132,6 +137,8 @@ def _signer(signer: StoredSigner) -> dict[str, object]:
 
 
 def _print(whole: _Whole) -> None:
+    if whole.issued:
+        typer.echo(f"{whole.issued.words}\n")
     output.record([(name, getattr(whole.row, name)) for name in whole.row.__dataclass_fields__])
     for number, signer in enumerate(whole.signers, 1):
         said = _signer(signer)

@@ -17,8 +17,9 @@ from monitor.model.filters import FindingFilter, IncidentFilter, Page
 from monitor.model.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
+    from monitor.model.finding import StoredFinding
     from monitor.model.incident import Incident
     from monitor.store.engine import Store
 
@@ -60,9 +61,10 @@ async def show(
 ) -> None:
     """Show one incident: its findings with what was expected beside what was seen, what people did, and what was told."""
     from monitor.history.rows import finding_row, incident_row  # noqa: PLC0415
-    from monitor.store import deliveries, findings, incidents  # noqa: PLC0415
+    from monitor.store import deliveries, findings, incidents, logs  # noqa: PLC0415
 
     async with run.reading(context) as store, store.read() as tx:
+        titles = {log.origin: log.title for log in await logs.every(tx) if log.protocol.certificates}
         incident = await incidents.get(tx, incident_id)
         if incident is None:
             raise MonitorError(f"there is no incident {incident_id}", cure="`incidents list` shows those there are")
@@ -86,6 +88,8 @@ async def show(
         finding = each.finding
         back = " (taken back)" if each.withdrawn_at else ""
         typer.echo(f"\nfinding {each.id}: {finding.severity} {finding.rule}{back}\n  {visible(finding.summary)}")
+        if place := _place(each, titles):
+            typer.echo(f"  {visible(place)}")
         for fact in finding.facts:
             expected = f"   expected: {visible(fact.expected)}" if fact.expected else ""
             typer.echo(f"  {visible(fact.name)}: {visible(fact.seen)}{expected}")
@@ -95,6 +99,16 @@ async def show(
     for delivery in told:
         error = f" ({visible(delivery.error)})" if delivery.error else ""
         typer.echo(f"\n{delivery.kind} to {delivery.sink}: {delivery.state}, {output.cell(delivery.sent_at)}{error}")
+
+
+def _place(stored: StoredFinding, titles: Mapping[str, str]) -> str:
+    """Where it was found, which tells a certificate from what was signed with it; empty for what stands in no log."""
+    finding = stored.finding
+    if finding.log is None or finding.index is None:
+        return ""
+    kind = "certificate log" if finding.log in titles else "log"
+    entry = f" (entry {stored.entry_id})" if stored.entry_id is not None else ""
+    return f"{kind} {titles.get(finding.log, finding.log)}, index {finding.index}{entry}"
 
 
 @app.command("ack")

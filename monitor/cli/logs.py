@@ -10,7 +10,7 @@ import typer
 from monitor.cli import output, run
 from monitor.cli.options import FormatOption  # noqa: TC001 - typer reads it at run time
 from monitor.cli.output import Format
-from monitor.model.text import rfc3339, visible
+from monitor.model.text import number, rfc3339, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from monitor.store.engine import Tx
 
 app = typer.Typer(help="The logs that are followed.", no_args_is_help=True)
-_COLUMNS = ("log", "protocol", "mode", "state", "protected", "start", "position", "behind", "asked_at")
+_COLUMNS = ("log", "protocol", "mode", "state", "protected", "start", "position", "behind", "asked_at", "url")
 
 
 @app.command("list")
@@ -31,19 +31,22 @@ async def list_(context: typer.Context, form: FormatOption = Format.TABLE) -> No
 
     settings = run.settings(context)
     async with run.stored(settings) as store, store.read() as tx:
-        rows = await coverage.statement(tx, _patience(settings), datetime.now(UTC))
+        rows = await coverage.statement(tx, _patience(settings), datetime.now(UTC), _ignored(settings))
     output.write(rows, coverage.LogRow, form, columns=_COLUMNS)
 
 
 @run.command
 async def status(context: typer.Context) -> int:
-    """Say what is watched and what is not, a line a log. Exit status 0 when all of it is protected, 5 when not."""
+    """Say what is watched and what is not, a line a log. Exit status 0 when all of it is protected, 5 when not.
+
+    A log that the settings leave out (`ignore`) is named, and does not count.
+    """
     from monitor.history import coverage, issued  # noqa: PLC0415 - late: `--help` does without the store
 
     settings = run.settings(context)
     now, patience = datetime.now(UTC), _patience(settings)
     async with run.stored(settings) as store, store.read() as tx:
-        rows = await coverage.statement(tx, patience, now)
+        rows = await coverage.statement(tx, patience, now, _ignored(settings))
         troubles = await coverage.troubles(tx, patience, now)
         notes = await unchecked(settings, tx)
         certificates = await issued.statement(tx)
@@ -63,17 +66,29 @@ async def status(context: typer.Context) -> int:
         typer.echo(f"not checked: {visible(note)}")
     for said in _costs(settings, rows):
         typer.echo(f"cost: {visible(said)}")
-    protected = rows and not troubles and all(row.protected for row in rows)
+    wanted = [row for row in rows if row.gaps != (coverage.IGNORED,)]
+    protected = wanted and not troubles and all(row.protected for row in wanted)
     return run.Exit.CLEAN if protected else run.Exit.OPERATIONAL
 
 
 def _line(row: LogRow) -> str:
     standing = "protected" if row.protected else "NOT PROTECTED"
+    began = " since" if row.protected else ", watched since"
     start = f" (from leaf {row.start})" if row.start is not None else ""
-    since = f" since {rfc3339(row.since.replace(microsecond=0))}{start}" if row.since else ""
-    behind = "" if row.behind is None else f", {row.behind} leaves behind" if row.behind else ", up to date"
+    since = f"{began} {rfc3339(row.since.replace(microsecond=0))}{start}" if row.since else ""
+    behind = (
+        ""
+        if row.behind is None
+        else f", {number(row.behind, 'leaf', 'leaves')} behind"
+        if row.behind
+        else ", up to date"
+    )
     proven = "" if row.position is None else f", proven to {row.position}"
-    return f"{visible(row.log)}: {row.mode}, {row.state}: {standing}{since}{proven}{behind}"
+    return f"{visible(row.title)}: {row.mode}, {row.state}: {standing}{since}{proven}{behind}"
+
+
+def _ignored(settings: Settings) -> list[str]:
+    return [log.origin for log in settings.watch.logs if log.ignore]
 
 
 def _costs(settings: Settings, rows: Iterable[LogRow]) -> list[str]:
@@ -96,5 +111,4 @@ async def unchecked(settings: Settings, tx: Tx) -> list[str]:
 
     settings = with_pinned_ids(settings, await ids.pinned(tx))
     known = (await releases.expectations(tx, None)).sources or bool(settings.expected or settings.registry.repositories)
-    ignored = [log.origin for log in settings.watch.logs if log.ignore]
-    return list(coverage.unchecked(settings.policy, digests=known, ignored=ignored))
+    return list(coverage.unchecked(settings.policy, digests=known, ignored=_ignored(settings)))

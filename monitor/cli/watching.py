@@ -9,7 +9,8 @@ import typer
 from monitor.cli import logs, run
 from monitor.model.filters import IncidentFilter, Page
 from monitor.model.finding import Category
-from monitor.model.text import visible
+from monitor.model.log import Mode, titled
+from monitor.model.text import number, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from monitor.poll import PollReport
     from monitor.store.engine import Store
 
+SETTINGS = "settings:"
+"""How what the settings ask of a log is named among the troubles."""
 _PAGE = 500
 _FINDINGS = frozenset({Category.IDENTITY, Category.DIGEST, Category.RELEASE})
 
@@ -83,25 +86,38 @@ async def _open(store: Store) -> list[Incident]:
 
 
 def _print(report: PollReport, incidents: list[Incident], notes: list[str]) -> None:
+    _print_logs(report)
+    titles = {each.log.origin: each.log.title for each in report.logs}
+    for name, error in report.unreached:
+        of_settings = name.removeprefix(SETTINGS)
+        trouble = "it could not be read\n    not read" if of_settings == name else "not as the settings ask"
+        typer.echo(f"{visible(titled(of_settings, titles))}: {trouble}: {visible(error)}")
+    typer.echo(f"{number(report.new_findings, 'new finding')}, {number(len(incidents), 'open incident')}")
+    for incident in incidents:
+        title = visible(titled(incident.title, titles))
+        typer.echo(f"    #{incident.id} {incident.severity} {incident.category}: {title}")
+    if report.undelivered:
+        waiting = number(report.undelivered, "message is", "messages are")
+        typer.echo(f"{waiting} not delivered yet: the next `poll`, or the daemon, tells what is due")
+    for note in notes:
+        typer.echo(f"not checked: {visible(note)}")
+
+
+def _print_logs(report: PollReport) -> None:
     for each in report.logs:
         passed = each.passed
         behind = f", {passed.behind} behind" if passed.behind else ""
-        typer.echo(
-            f"{visible(each.log.origin)}: read {passed.leaves} leaves, {passed.entries} ours; "
-            f"proven to {passed.position} of {passed.size}{behind}"
-        )
+        if each.log.mode is Mode.COMPLETE:
+            read = f"read {passed.leaves} leaves, {passed.entries} ours; proven to {passed.position} of {passed.size}{behind}"
+        else:
+            read = f"mode {each.log.mode}: not read completely; checkpoint of {passed.size} leaves"
+        typer.echo(f"{visible(each.log.title)}: {read}")
         if passed.skipped:
             typer.echo(f"    not read: {passed.skipped} leaves that were passed over for the newest to come first")
         if passed.error:
             typer.echo(f"    not read: {visible(passed.error)}")
-    for host, error in report.unreached:
-        typer.echo(f"{visible(host)}: it could not be read\n    not read: {visible(error)}")
+    if any(each.log.mode is not Mode.COMPLETE for each in report.logs):
+        found = number(report.searched, "new entry", "new entries")
+        typer.echo(f"by certificates and indexes: {found} of ours")
     if not report.logs:
         typer.echo("no log could be followed")
-    typer.echo(f"{report.new_findings} new findings, {len(incidents)} open incidents")
-    for incident in incidents:
-        typer.echo(f"    #{incident.id} {incident.severity} {incident.category}: {visible(incident.title)}")
-    if report.undelivered:
-        typer.echo(f"{report.undelivered} messages are not delivered yet")
-    for note in notes:
-        typer.echo(f"not checked: {visible(note)}")

@@ -47,6 +47,7 @@ _OURS = frozenset(
         (AlertOptions, "routes"),
         (AlertOptions, "publishing"),
         (AlertOptions, "command"),
+        (AlertOptions, "unpinned"),
         (RegistryOptions, "credentials"),
         (SlackOptions, "token"),
         (SlackOptions, "webhook"),

@@ -84,7 +84,7 @@ def came_back(content_type: str, body: bytes) -> str:
     kind = printable(content_type) or "no content type"
     if not body:
         return f"({kind}, empty)"
-    return f"({kind}) {printable(body[:_EXCERPT].decode('utf-8', 'replace'))}"
+    return f"({kind}) {printable(body[:_EXCERPT].decode('utf-8', 'replace').strip())}"
 
 
 def printable(text: str) -> str:

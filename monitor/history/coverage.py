@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from monitor.model.filters import Page
-from monitor.model.log import CheckpointStatus, LogState, Mode, uncovered
+from monitor.model.log import CheckpointStatus, LogState, Mode, title, titled, uncovered
 from monitor.model.lookup import LookupState
-from monitor.model.text import rfc3339
+from monitor.model.text import number, rfc3339
 from monitor.store import health, logs, lookups, searches
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _UNLOGGED = "unlogged-certificate"
 _READING = 2
 """The deadline runs from when a certificate's minutes are read whole, which takes hours at the ceiling: so often it may pass before."""
 _BY_NAME = "untrusted certificates and bare keys are seen only by its index (search): absence proves nothing of them"
+IGNORED = "it is followed no more: the settings say so"
 _SEARCHED = "it is not read: what its index shows is found, absence proves nothing"
 
 
@@ -66,6 +67,12 @@ class LogRow:
     tree_id: str | None
     limits: tuple[str, ...] = ()
 
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        called = title(self.log, self.url)
+        return f"certificate log {called}" if self.protocol.certificates else called
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -76,8 +83,8 @@ class Patience:
     deadline: Callable[[str], timedelta]
 
 
-async def statement(tx: Tx, patience: Patience, now: datetime) -> list[LogRow]:
-    """One row a log, in the order of their origins."""
+async def statement(tx: Tx, patience: Patience, now: datetime, ignored: Sequence[str] = ()) -> list[LogRow]:
+    """One row a log, in the order of their origins. `ignored` names logs that are followed no more, as the settings name them."""
     conditions = await health.conditions(tx)
     every = [log for log in await logs.every(tx) if log.state is not LogState.LEFT]
     rows = {log.origin: await _row(tx, log, conditions, patience, now) for log in every}
@@ -87,6 +94,9 @@ async def statement(tx: Tx, patience: Patience, now: datetime) -> list[LogRow]:
             gaps = (*row.gaps, *led.gaps, *await _sought(tx, patience, now))
             limits = (*row.limits, *await _looked_up(tx, row.log))
             rows[row.log] = replace(row, protected=not gaps, since=led.since, gaps=gaps, limits=limits)
+    for log in every:
+        if any(log.is_called(name) for name in ignored):
+            rows[log.origin] = replace(rows[log.origin], protected=False, gaps=(IGNORED,), limits=())
     return list(rows.values())
 
 
@@ -104,7 +114,7 @@ def led_by(certificate_logs: Sequence[LogRow]) -> Led:
     One that has ended and never answered leads nowhere, and need not: it takes in no certificate any more.
     """
     certificate_logs = [row for row in certificate_logs if row.state is not LogState.ENDED or row.size is not None]
-    gaps = [f"the certificate log {row.log} is not protected" for row in certificate_logs if not row.protected]
+    gaps = [f"the {row.title} is not protected" for row in certificate_logs if not row.protected]
     if not certificate_logs:
         gaps = ["no certificate log is followed: nothing leads to its entries"]
     began = [row.since for row in certificate_logs]
@@ -115,13 +125,17 @@ def led_by(certificate_logs: Sequence[LogRow]) -> Led:
 async def troubles(tx: Tx, patience: Patience, now: datetime) -> list[str]:
     """What fails beside the logs themselves, in sentences: trust root, delivery, shard lists, our own loops."""
     others = [each for each in await health.conditions(tx) if not each.source.startswith(_LOG)]
-    return [f"{each.source}: {said}" for each in others for said in _failing([each], patience, now)]
+    titles = {log.origin: log.title for log in await logs.every(tx)}
+    return [f"{titled(each.source, titles)}: {said}" for each in others for said in _failing([each], patience, now)]
 
 
 def unchecked(policy: Policy, *, digests: bool, ignored: Iterable[str]) -> Iterator[str]:
     """What the settings leave unchecked, in sentences. `digests`: something says which digests releases may carry."""
     if policy.repository_id is None or policy.owner_id is None:
-        yield "repository and owner ids are not set: foreign-repository judges names only"
+        yield (
+            "repository and owner ids are not set: foreign-repository judges names only "
+            "(`ids list` shows those that our releases carry, `ids pin` accepts them)"
+        )
     if not policy.contributor_keys:
         yield "no contributor-flow key is set: contributor-key never fires"
     if not digests:
@@ -147,7 +161,7 @@ async def _row(tx: Tx, log: FollowedLog, conditions: Sequence[Condition], patien
         *([_SEARCHED] if log.mode is Mode.SEARCH else []),
         *_missing(holes),
         *([f"the log contradicts itself ({len(conflicts)}): nothing past that is proven"] if conflicts else []),
-        *_stale(log, asked, patience, now),
+        *_stale(log, asked, mine, patience, now),
         *_failing(mine, patience, now),
     )
     return LogRow(
@@ -167,7 +181,10 @@ async def _row(tx: Tx, log: FollowedLog, conditions: Sequence[Condition], patien
         unrelated=counters.get("unrelated", 0),
         retries=counters.get("retries", 0),
         contradictions=len(conflicts),
-        gaps=(*gaps, *([f"the newest {behind} leaves are signed and not read yet"] if behind else [])),
+        gaps=(
+            *gaps,
+            *([f"the newest {number(behind, 'leaf is', 'leaves are')} signed and not read yet"] if behind else []),
+        ),
         url=log.url,
         tree_id=log.tree_id,
         limits=(_BY_NAME,) if log.mode is Mode.CERTIFICATES else (),
@@ -185,8 +202,14 @@ async def _sought(tx: Tx, patience: Patience, now: datetime) -> Iterable[str]:
     if not overdue:
         return ()
     oldest = rfc3339(overdue[0].not_before.replace(microsecond=0))
-    return (
-        f"the entries of {len(overdue)} certificates of ours, the first of {oldest}, are looked for and not found since long",
+    return (f"{_lacking(len(overdue))}, long after the first was issued ({oldest})",)
+
+
+def _lacking(certificates: int) -> str:
+    return number(
+        certificates,
+        "certificate of ours still lacks its entry, which is looked for",
+        "certificates of ours still lack their entries, which are looked for",
     )
 
 
@@ -201,7 +224,7 @@ async def _looked_up(tx: Tx, origin: str) -> tuple[str, ...]:
             f"its index does not find entries by name ({state.reason}): the minutes of each certificate are read instead"
         )
     sought = (await lookups.counts(tx)).get(LookupState.OPEN, 0)
-    waiting = [f"the entries of {sought} certificates of ours are still looked for"] if sought else []
+    waiting = [_lacking(sought)] if sought else []
     return (*index, *waiting)
 
 
@@ -218,25 +241,32 @@ def _unwatched(cursor: Cursor | None, covered: Iterable[Coverage]) -> Iterator[s
         return
     gaps = uncovered(covered, cursor.started_at, cursor.position)
     for begin, end in gaps[:_SHOWN]:
-        yield f"leaves {begin} to {end - 1} were not read: the newest came first, these are still to be read"
+        which = f"leaves {begin} to {end - 1} were" if end - begin > 1 else f"leaf {begin} was"
+        yield f"{which} not read: the newest came first, this is still to be read"
     if len(gaps) > _SHOWN:
-        yield f"and {sum(end - begin for begin, end in gaps[_SHOWN:])} more in {len(gaps) - _SHOWN} gaps (`coverage show`)"
+        rest = gaps[_SHOWN:]
+        yield f"and {sum(end - begin for begin, end in rest)} more in {number(len(rest), 'gap')} (`coverage show`)"
 
 
 def _missing(holes: Sequence[Hole]) -> Iterator[str]:
     for hole in holes[:_SHOWN]:
-        last = f" to {hole.end - 1}" if hole.end - hole.begin > 1 else ""
-        yield f"the log does not give leaf {hole.begin}{last}: {hole.reason}"
+        several = hole.end - hole.begin > 1
+        which = f"leaves {hole.begin} to {hole.end - 1}" if several else f"leaf {hole.begin}"
+        yield f"the log does not give {which}: {hole.reason}"
     if len(holes) > _SHOWN:
-        yield f"and {len(holes) - _SHOWN} more holes"
+        yield f"and {number(len(holes) - _SHOWN, 'more hole')} (`coverage show`)"
 
 
-def _stale(log: FollowedLog, asked: datetime | None, patience: Patience, now: datetime) -> Iterator[str]:
+def _stale(
+    log: FollowedLog, asked: datetime | None, mine: Iterable[Condition], patience: Patience, now: datetime
+) -> Iterator[str]:
     allowed = (patience.active if log.state is LogState.ACTIVE else patience.ended) + patience.deadline(_ASKED)
     if asked is None:
         yield "it has never answered"
     elif now - asked > allowed:
-        yield f"it was last read at {rfc3339(asked.replace(microsecond=0))}: is the monitor running?"
+        failed = [each.last_failure for each in mine if each.rule == _ASKED and each.last_failure]
+        tried = any(now - each <= allowed for each in failed)
+        yield f"it was last read at {rfc3339(asked.replace(microsecond=0))}{'' if tried else ': is the monitor running?'}"
 
 
 def _failing(conditions: Iterable[Condition], patience: Patience, now: datetime) -> Iterator[str]:

@@ -20,8 +20,9 @@ _MOST_HOLES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class RangeRow:
-    """Leaves [begin, end) of a log. `kind` is `proven` (under a checkpoint of `size`), `gap`, `hole` or `behind`; `detail` says why.
+    """Leaves [begin, end) of a log, which is read at `url`.
 
+    `kind` is `proven` (under a checkpoint of `size`), `gap`, `hole` or `behind`; `detail` says why.
     A hole lies within what is proven: the log does not give its bytes, only their hash.
     """
 
@@ -32,11 +33,15 @@ class RangeRow:
     leaves: int
     size: int | None
     detail: str
+    url: str
 
 
 async def coverage(tx: Tx, origin: str | None = None) -> list[RangeRow]:
-    """The ranges of every log, or of one, log by log and in order of their leaves. SettingsError for a log that is not followed."""
-    followed = [log for log in await logs.every(tx) if origin in (None, log.origin)]
+    """The ranges of every log, or of those that `origin` may mean, log by log and in order of their leaves.
+
+    SettingsError for a log that is not followed.
+    """
+    followed = [log for log in await logs.every(tx) if origin is None or log.is_called(origin)]
     if origin is not None and not followed:
         known = ", ".join(log.origin for log in await logs.every(tx)) or "none yet"
         raise SettingsError(f"--log {origin!r} is no log that is followed", cure=f"give one of: {known}")
@@ -80,4 +85,4 @@ def _gaps(log: FollowedLog, covered: Iterable[Coverage], started_at: int, positi
 
 
 def _row(log: FollowedLog, kind: str, begin: int, end: int, detail: str, size: int | None = None) -> RangeRow:
-    return RangeRow(log.origin, kind, begin, end, end - begin, size, detail)
+    return RangeRow(log.origin, kind, begin, end, end - begin, size, detail, log.url)

@@ -5,6 +5,7 @@ Nothing here is proven by being of a type: `watch` proves, these classes only ca
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -62,6 +63,23 @@ class LogState(StrEnum):
     """The settings leave it out now: what was kept of it stays, and nothing is said of what it holds."""
 
 
+_ID = re.compile(r"[0-9a-f]{64}")
+
+
+def title(origin: str, url: str) -> str:
+    """What people call a log: its origin, but of one that is named by its id alone the address, and how the id begins."""
+    return f"{_bare(url)} ({origin[:8]}…)" if _ID.fullmatch(origin) else origin
+
+
+def titled(text: str, titles: Mapping[str, str]) -> str:
+    """A text of ours with the ids of logs, as they are keys of `titles`, exchanged for what people call those logs."""
+    return _ID.sub(lambda found: titles.get(found[0], found[0]), text)
+
+
+def _bare(url: str) -> str:
+    return url.partition("://")[2].rstrip("/")
+
+
 @dataclass(frozen=True, slots=True)
 class FollowedLog:
     """A log that we follow. `origin` names it everywhere; `url` is where it is read."""
@@ -75,6 +93,17 @@ class FollowedLog:
     """Rekor v1 only: the shard's tree, in decimal."""
     offset: int = 0
     """Rekor v1 only: the global index of the shard's first leaf, as the server's shard list has it (a hint)."""
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return title(self.origin, self.url)
+
+    def is_called(self, name: str) -> bool:
+        """Whether a person may mean it by `name`: its origin, a Rekor v1 server's host, a certificate log's address."""
+        if self.protocol is Protocol.REKOR_V1 and self.origin.partition(" - ")[0] == name:
+            return True
+        return self.origin == name or (self.protocol.certificates and _bare(self.url) == name.rstrip("/"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -356,7 +356,7 @@ _RELEASE = (
         "A new release",
         "Only the registry vouches for this release so far; a person should confirm that we made it.",
         (
-            "Did we release this version today? If so, approve it.",
+            "Did we release this version today? If so: `trustacks-monitor releases approve VERSION --reason …`.",
             "If nobody knows of it, treat it as a break-in.",
             _RELEASES,
         ),

@@ -37,6 +37,11 @@ def _escaped(character: str) -> str:
     return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - widths of escapes
 
 
+def number(count: int, one: str, many: str = "") -> str:
+    """`1 entry`, `2 entries`."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def short_digest(digest: str) -> str:
     """`sha256:` and the first twelve digits: enough to recognise, not to verify."""
     algorithm, colon, value = digest.partition(":")

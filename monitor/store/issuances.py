@@ -39,6 +39,24 @@ async def event(tx: Tx, issuance: str) -> str | None:
     return (await tx.execute(statement)).scalar_one_or_none()
 
 
+async def signed(tx: Tx, issuance: str) -> list[int]:
+    """Return the ids of the stored entries of signature logs that this issuance signed, and that stand in their logs."""
+    statement = (
+        sa.select(entries.c.id)
+        .join_from(certificates, signers, signers.c.fingerprint == certificates.c.fingerprint)
+        .join(entries, entries.c.id == signers.c.entry_id)
+        .where(
+            certificates.c.issuance == issuance,
+            ~of_certificate_log(entries.c.protocol),
+            entries.c.disproven.is_(False),
+            sa.or_(signers.c.verifies.is_(None), signers.c.verifies.is_(True)),
+        )
+        .distinct()
+        .order_by(entries.c.id)
+    )
+    return list((await tx.execute(statement)).scalars())
+
+
 async def join(tx: Tx, issuance: str, joined: str) -> int:
     """Give what certificate logs show of an issuance the event of the entry it signed; return how many entries had none yet."""
     unsigned = unsigned_event(issuance)

@@ -23,7 +23,7 @@ from monitor.store.checkpoints import (
     with_status,
 )
 from monitor.store.cursors import advance, cover, coverage, cursor, start_cursor
-from monitor.store.sql import insert, of_certificate_log
+from monitor.store.sql import insert
 from monitor.store.tables import logs
 from monitor.store.troubles import (
     QuarantinedRange,
@@ -69,7 +69,6 @@ __all__ = [
     "list_quarantined",
     "newest",
     "next_size",
-    "of_certificates",
     "quarantine",
     "quarantined_data",
     "seen_by",
@@ -109,8 +108,3 @@ async def every(tx: Tx) -> list[FollowedLog]:
     return [
         FollowedLog(row.origin, row.protocol, row.url, row.mode, row.state, row.tree_id, row.offset) for row in rows
     ]
-
-
-async def of_certificates(tx: Tx) -> frozenset[str]:
-    """Return the origins of the certificate logs: what stands in them is a certificate, and no signature."""
-    return frozenset((await tx.execute(sa.select(logs.c.origin).where(of_certificate_log(logs.c.protocol)))).scalars())

@@ -21,17 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from datetime import datetime
 
+    from monitor.model.log import FollowedLog
     from monitor.model.search import Question
     from monitor.store.engine import Store
-    from monitor.watch.fleet import V1Server
-    from monitor.watch.follow import Follower
+    from monitor.watch.fleet import Shards, V1Server
+    from monitor.watch.ports import Log
 
     Sample = tuple[str, str]
 
 _SAMPLES = 3
 """How many subjects are asked for, of our own entries and of strangers': the index may have lost any one of them."""
 _ERRORS = 2
-_BELOW = (500, 5_000, 50_000)
+BELOW = (500, 5_000, 50_000)
 """How many leaves below the newest checkpoint a stranger's entry is looked for: the index is written a little later than the log."""
 _PAGE = 10
 _RELEASED = "@refs/tags/"
@@ -57,7 +58,7 @@ async def check(server: V1Server, store: Store, now: datetime) -> Tested:
                     continue
                 asked += 1
                 try:
-                    if uuid in await _answer(server, question):
+                    if uuid in await answer(server.server, question):
                         return Tested(IndexState(honoured=True, reason="", at=now), answers=True)
                 except FetchError as error:  # one subject may have too many entries for an answer
                     errors.append(str(error))
@@ -71,12 +72,13 @@ async def check(server: V1Server, store: Store, now: datetime) -> Tested:
     return Tested(IndexState(honoured=False, reason=reason, at=now), answers=not errors)
 
 
-async def _answer(server: V1Server, question: Question) -> tuple[str, ...]:
-    async with aclosing(server.server.search([question])) as answers:
-        async for answer in answers:
-            if answer.error:
-                raise FetchError(answer.error)
-            return answer.uuids
+async def answer(server: Shards, question: Question) -> tuple[str, ...]:
+    """The UUIDs that a server's index names for a question. FetchError where it cannot be asked."""
+    async with aclosing(server.search([question])) as answers:
+        async for each in answers:
+            if each.error:
+                raise FetchError(each.error)
+            return each.uuids
     return ()
 
 
@@ -88,8 +90,11 @@ async def _samples(server: V1Server, store: Store) -> AsyncGenerator[Sample, Non
         yield sample
     given = 0
     for follower in reversed(server.shards):
-        for below in _BELOW:
-            strangers = await _page(follower, below)
+        target = await follower.target()
+        if target is None or not target.size:
+            continue
+        for below in BELOW:
+            strangers = await page(follower.log, follower.followed, target.size, below)
             for sample in sorted(strangers, key=lambda each: _RELEASED not in each[0])[: _SAMPLES - given]:
                 given += 1
                 yield sample
@@ -97,19 +102,16 @@ async def _samples(server: V1Server, store: Store) -> AsyncGenerator[Sample, Non
                 return
 
 
-async def _page(follower: Follower, below: int) -> list[Sample]:
+async def page(log: Log, followed: FollowedLog, size: int, below: int) -> list[Sample]:
     """The first subject of each entry on a page that lies `below` the newest leaf, or at the beginning of the shard."""
-    target = await follower.target()
-    if target is None or not target.size:
-        return []
-    begin = max(0, target.size - below)
+    begin = max(0, size - below)
     found = []
-    async with aclosing(follower.log.blocks(begin, min(begin + _PAGE, target.size), target.size)) as pieces:
+    async with aclosing(log.blocks(begin, min(begin + _PAGE, size), size)) as pieces:
         async for piece in pieces:
             if not isinstance(piece, Block):
                 continue
             for offset in range(len(piece)):
-                leaf = piece.taken(follower.followed.origin, follower.followed.protocol, offset)
+                leaf = piece.taken(followed.origin, followed.protocol, offset)
                 try:
                     decoded = decode.decode(leaf.data, leaf.protocol)
                 except FormatError:

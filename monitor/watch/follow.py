@@ -17,6 +17,7 @@ import structlog
 from monitor.errors import FetchError, FormatError, ProofError, SettingsError
 from monitor.model.log import CheckpointStatus, Cursor, Mode, uncovered
 from monitor.store import health, logs
+from monitor.tlog.checkpoint import Checkpoint
 from monitor.tlog.proofs import verify_subtree
 from monitor.watch.newest import overdue, skipped
 from monitor.watch.proven import inclusion, range_at
@@ -28,9 +29,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from monitor.judge.intake import Taken
-    from monitor.model.log import FollowedLog, InclusionProof, Leaf
+    from monitor.model.log import FollowedLog, InclusionProof, Leaf, StoredCheckpoint
     from monitor.store.engine import Tx
-    from monitor.tlog.checkpoint import Checkpoint
     from monitor.watch.checkpoint import Keeper, Polled
     from monitor.watch.chunks import ReadChunk
     from monitor.watch.ports import Log
@@ -45,8 +45,10 @@ _SEEN = 1000
 _SMALLEST_STRIDE = 256
 _FIRST_STRIDE = 2048
 _LARGEST_STRIDE = 65_536
-_SHORT = 0.5
-_LONG = 2.0
+_SHORT = 6.0
+_LONG = 15.0
+"""Seconds of a stride. Each ends with a proof or two, during which a server that is read at a ceiling idles: with
+short strides reading takes a tenth longer and more. A stop does not wait for one: it ends where it is."""
 _AWAITED = 240
 
 
@@ -111,7 +113,7 @@ class Follower:
         """Whether a pass reads leaves just now: what is not urgent lets it go first."""
 
     async def run_pass(self, stopping: Callable[[], bool]) -> Pass:
-        """One bounded pass; it ends between strides once `stopping` says so. What goes wrong with the log is told, not raised."""
+        """One bounded pass; it ends soon once `stopping` says so. What goes wrong with the log is told, not raised."""
         tally = _Tally()
         error: str | None = None
         asked = self._tools.clock()
@@ -175,7 +177,7 @@ class Follower:
     async def span(self, begin: int, end: int, stopping: Callable[[], bool]) -> Pass:
         """Read and prove what of [begin, end) is not covered yet, apart from following: its cursor stays where it is.
 
-        It ends between strides once `stopping` says so; `position` is then how far it came. Raises FetchError, FormatError and
+        It ends soon once `stopping` says so; `position` is then how far it came. Raises FetchError, FormatError and
         ProofError, and SettingsError for leaves that are not signed yet.
         """
         target = await self._keeper.target()
@@ -286,11 +288,15 @@ class Follower:
         while cursor.position < end and not stopping():
             async with self._tools.store.read() as tx:
                 stored = await logs.next_size(tx, self.followed.origin, cursor.position, target.size)
-            stop = min(self._aligned(cursor.position), stored.size if stored else end, end)
+            stop = min(self._aim(cursor.position, stored), end)
             began = time.monotonic()
-            stride = await self._scanner.stride(cursor, stop, target)
+            at_stop = stored if stored and (stored.size, stored.status) == (stop, CheckpointStatus.CONSISTENT) else None
+            stride = await self._scanner.stride(
+                cursor, stop, target, stopping, Checkpoint.parse(at_stop.note) if at_stop else None
+            )
             after, taken = await self._taker.stride(cursor, stride, follows=follows)
-            self._pace(time.monotonic() - began)
+            if after.position == stop:
+                self._pace(time.monotonic() - began)
             tally.add(taken)
             tally.leaves += after.position - cursor.position
             if after.position == cursor.position:
@@ -299,12 +305,16 @@ class Follower:
             tally.position = cursor.position
         return cursor.position
 
-    def _aligned(self, position: int) -> int:
-        """The end of the next stride, on the border of an entry bundle."""
-        return (position + self._stride) // _SMALLEST_STRIDE * _SMALLEST_STRIDE
+    def _aim(self, position: int, stored: StoredCheckpoint | None) -> int:
+        """The end of the next stride: on the border of an entry bundle, but at the next stored size where that is not much farther.
+
+        No stored size is passed over, so that every root is compared; and one that ends a stride proves it.
+        """
+        aligned = (position + self._stride) // _SMALLEST_STRIDE * _SMALLEST_STRIDE
+        return stored.size if stored and stored.size <= aligned + self._stride // 2 else aligned
 
     def _pace(self, seconds: float) -> None:
-        """Strides grow while they are short, so that a transaction costs little, and shrink so that a stop need not wait."""
+        """Strides grow while they are short, so that proofs and transactions cost little, and shrink so that what is found is told soon."""
         if seconds < _SHORT:
             self._stride = min(self._stride * 2, _LARGEST_STRIDE)
         elif seconds > _LONG:

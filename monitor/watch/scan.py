@@ -17,6 +17,8 @@ from monitor.watch.gaps import fill
 from monitor.watch.proven import inclusion
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from monitor.entries.prefilter import Prefilter
     from monitor.model.log import Cursor, FollowedLog
     from monitor.tlog.checkpoint import Checkpoint
@@ -94,19 +96,29 @@ class Scanner:
         self._prefilter = prefilter
         self._link = link
 
-    async def stride(self, cursor: Cursor, end: int, target: Checkpoint) -> Stride:
-        """Read [cursor.position, end) and prove it. It may end earlier, at a gap that cannot be proven yet.
+    async def stride(
+        self,
+        cursor: Cursor,
+        end: int,
+        target: Checkpoint,
+        stopping: Callable[[], bool] = lambda: False,
+        at_end: Checkpoint | None = None,
+    ) -> Stride:
+        """Read [cursor.position, end) and prove it. It may end earlier.
 
+        That is where it is once `stopping` says so, and at a gap that cannot be proven yet. `at_end` is a checkpoint of size `end` that
+        is proven consistent with `target`, if there is one: its root proves what it is the root of, and nothing need be asked.
         Raises FetchError when the log cannot be read, ProofError when it proves nothing: the cursor then stays where it was.
         """
-        draft = await self._read(cursor, end, target)
+        draft = await self._read(cursor, end, target, stopping)
+        end = draft.end
         stuck = await self._fill(draft, target)
         if stuck is not None:
             end = stuck
             self._cut(draft, end)
         if end == cursor.position:
             return Stride(cursor.range, target, (), conflicts=tuple(draft.conflicts))
-        under = await self._prove(draft, target)
+        under = await self._prove(draft, target, at_end)
         return Stride(
             draft.range(end),
             under,
@@ -117,11 +129,13 @@ class Scanner:
             draft.retries,
         )
 
-    async def _read(self, cursor: Cursor, end: int, target: Checkpoint) -> _Draft:
+    async def _read(self, cursor: Cursor, end: int, target: Checkpoint, stopping: Callable[[], bool]) -> _Draft:
         draft = _Draft(cursor.position, cursor.range, cursor.range)
         async with aclosing(self._log.blocks(cursor.position, end, target.size)) as items:
             async for item in items:
                 self._add(draft, item, end)
+                if stopping():
+                    return draft
         if draft.end != end:
             raise ProofError(f"{self._log.origin} was asked for leaves up to {end} and stopped at {draft.end}")
         return draft
@@ -176,10 +190,11 @@ class Scanner:
         draft.candidates = {i: leaf for i, leaf in draft.candidates.items() if i < end}
         draft.holes = {i: hole for i, hole in draft.holes.items() if hole.end <= end}
 
-    async def _prove(self, draft: _Draft, target: Checkpoint) -> Checkpoint:
+    async def _prove(self, draft: _Draft, target: Checkpoint, at_end: Checkpoint | None) -> Checkpoint:
         """The checkpoint under which the whole draft is proven, differences named and mended."""
-        if draft.end == target.size and draft.range(draft.end).root() == target.root:
-            return target
+        for signed in (target, at_end):
+            if signed and draft.end == signed.size and draft.range(draft.end).root() == signed.root:
+                return signed
         readable = draft.readable()
         if not readable:
             return target  # every hash was proven by itself

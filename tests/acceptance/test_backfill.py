@@ -173,7 +173,7 @@ async def test_interrupted_it_ends_soon_says_what_is_left_and_goes_on_when_run_a
     process.send_signal(signal.SIGINT)
     out, err = await asyncio.wait_for(process.communicate(), _PATIENCE)
     assert process.returncode == 130, (out, err)
-    assert b"leaves (stopped); the same command goes on with them" in out
+    assert b"leaves (stopped); the same command goes on there" in out
     assert b"Traceback" not in err
     world.v2.heal()
     again = await program.backfill("--from", "0")

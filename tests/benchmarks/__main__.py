@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks`: every measurement in one run, as a table of ratios."""
+"""`python -m tests.benchmarks`: every measurement in one run, as a table of ratios; `… public`: the public logs at their size."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks import made, peer, scan, whole
+from tests.benchmarks import made, peer, public, scan, whole
 from tests.benchmarks.table import Row, rendered
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure what is asked for and print it."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["public"]:
+        public.main(arguments[1:])
+        return
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--scan", type=int, default=33_000, help="leaves of the scan step (default %(default)s)")
     parser.add_argument("--small", type=int, default=10_000, help="leaves of the small v2 log (default %(default)s)")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import pytest
+
 from monitor.entries.prefilter import Prefilter
 from monitor.model.log import Block, Protocol
 from monitor.tlog.tiles import split_bundle
-from tests.benchmarks import made, peer
+from tests.benchmarks import made, peer, public
 from tests.benchmarks.__main__ import main
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from tests.benchmarks.table import Row
 
@@ -41,6 +41,18 @@ def test_one_command_prints_every_row(
         "rekor_monitor is not on the PATH",
     ):
         assert row in printed
+
+
+@pytest.mark.parametrize("index", public.VARIANTS)
+def test_the_public_logs_are_watched_in_each_way(
+    index: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["public", f"--index={index}", "--scale=40", f"--folder={tmp_path}"])
+    printed = capsys.readouterr().out
+    for row in ("v1 requests, nothing signed", "first message", "digest told", "while signing", "over all of this run"):
+        assert row in printed
+    assert ("leaves of both windows" in printed) == (index == "off")
+    assert ("Rekor v1 is behind by" in printed) == (index == "complete")
 
 
 def test_the_peer_is_measured_where_it_is_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

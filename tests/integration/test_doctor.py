@@ -43,13 +43,16 @@ class Ward:
     top: str = ""
     source: str = ""
     channel: str = "C0SECURITY"
+    v1_mode: str = "certificates"
     environ: dict[str, str] = field(default_factory=lambda: {"TRUSTACKS_MONITOR_SLACK_TOKEN": TOKEN})
 
     @property
     def settings(self) -> Settings:
         world, registry = self.world, self.world.registry.host
         logs = "".join(
-            f'[[watch.logs]]\norigin = "{origin}"\nread_url = "{url}"\n' for origin, url in world.read_urls.items()
+            f'[[watch.logs]]\norigin = "{origin}"\nread_url = "{url}"\n'
+            + (f'mode = "{self.v1_mode}"\n' if origin == world.v1.hostname else "")
+            for origin, url in world.read_urls.items()
         )
         path = self.folder / "config.toml"
         path.write_text(
@@ -73,8 +76,16 @@ class Ward:
         return f"log {self.world.v1.origin()}"
 
     @property
+    def index(self) -> str:
+        return f"search index {self.world.v1.hostname}"
+
+    @property
     def v2(self) -> str:
         return f"log {self.world.v2.origin}"
+
+    @property
+    def ct(self) -> str:
+        return f"log {self.world.ct.origin}"
 
     @property
     def registry(self) -> str:
@@ -108,8 +119,8 @@ async def test_nothing_fails_where_all_is_well_and_everything_was_tried(ward: Wa
     assert failing(checks) == {}
     tried = [check.name for check in checks if check.state is CheckState.OK]
     assert tried == [
-        "settings", "state directory", "database", "clock", "trust root", ward.shard, ward.v2, ward.registry,
-        "Slack token", "Slack scopes", "Slack channel", "proxies",
+        "settings", "state directory", "database", "clock", "trust root", ward.shard, ward.v2, ward.ct,
+        ward.index, ward.registry, "Slack token", "Slack scopes", "Slack channel", "proxies",
     ]  # fmt: skip
     assert [check.said for check in checks if check.state is CheckState.NOT_SET] == [
         "repository and owner ids are not set: foreign-repository judges names only",
@@ -158,6 +169,19 @@ async def v1_is_in_trouble(ward: Ward) -> None:
 
 async def v1_is_not_there(ward: Ward) -> None:
     ward.world.v1.reply(status=404)
+
+
+async def index_is_off(ward: Ward) -> None:
+    ward.world.v1.index_off = 501
+
+
+async def index_ignores_subjects(ward: Ward) -> None:
+    ward.world.v1.reply(body=b"[]", path_prefix="/api/v1/index/")
+
+
+async def index_is_off_where_all_else_is(ward: Ward) -> None:
+    ward.world.v1.index_off = 404
+    ward.v1_mode = "search"
 
 
 async def v2_has_another_key(ward: Ward) -> None:
@@ -267,6 +291,9 @@ BROKEN: list[tuple[Callable[[Ward], Awaitable[None]], str, str, str]] = [
     (v2_refuses, "{ward.v2}", "Connect call failed", "check the network and the server"),
     (v1_is_in_trouble, "{ward.v1}", "502", "nothing while it lasts minutes"),
     (v1_is_not_there, "{ward.v1}", "404", "check the log's read_url"),
+    (index_is_off, "{ward.index}", "501", "no signature by a trusted certificate is lost"),
+    (index_ignores_subjects, "{ward.index}", "it named none of their entries", "Rekor 1.5.4 or newer"),
+    (index_is_off_where_all_else_is, "{ward.index}", "404", 'set mode = "certificates"'),
     (v2_has_another_key, "{ward.v2}", "signed by no key we know", "the log has a key newer than the trust root"),
     (v2_signs_badly, "{ward.v2}", "does not verify", "`poll` asks again, keeps what was served"),
     (v2_serves_another_log, "{ward.v2}", "got one of 'rekor-v1", "check the log's read_url"),
@@ -320,7 +347,7 @@ async def test_a_clock_ten_minutes_off_is_named_with_its_direction(ward: Ward) -
     found = doctor.examine(ward.settings, clock=lambda: datetime.now(UTC) + ahead, limit=LIMIT)
     failed = failing([check async for check in found])
     assert list(failed) == ["clock"]
-    assert "s ahead of the time that 5 of 5 servers gave" in failed["clock"].said
+    assert "s ahead of the time that 6 of 6 servers gave" in failed["clock"].said
     assert "set the clock (NTP)" in failed["clock"].cure
 
 
@@ -337,6 +364,25 @@ async def test_a_log_that_the_settings_ignore_is_shown_as_not_followed(ward: War
     ward.environ["TRUSTACKS_MONITOR_WATCH__LOGS"] = json.dumps([{"origin": ward.world.v1.hostname, "ignore": True}])
     skipped = named(await ward.examined(), ward.v1)
     assert (skipped.state, skipped.said) == (CheckState.SKIPPED, "not followed: the settings say so")
+
+
+async def test_an_index_is_not_asked_where_nothing_depends_on_it_or_nothing_can_be_asked(ward: Ward) -> None:
+    ward.world.v1.index_off = 501
+    ward.v1_mode = "complete"
+    assert ward.index not in [check.name for check in await ward.examined()]
+    ward.v1_mode = "certificates"
+    ward.world.v1.reply(status=502, path_prefix="/api/v1/log")
+    unasked = named(await ward.examined(), ward.index)
+    assert unasked.state is CheckState.SKIPPED
+    assert "the log gives no entry to ask it for" in unasked.said
+
+
+async def test_an_index_of_an_empty_log_cannot_be_tried(ward: Ward) -> None:
+    async with World(slack_rate_limited=False) as empty:
+        (ward.folder / "root.json").write_bytes(empty.tuf.root_json)
+        ward.world = empty
+        unasked = named(await ward.examined(), ward.index)
+    assert (unasked.state, unasked.said) == (CheckState.SKIPPED, "there is nothing in the log yet to ask it for")
 
 
 async def test_servers_that_hang_cost_no_more_than_the_limit(ward: Ward) -> None:
@@ -403,5 +449,5 @@ async def test_a_fault_of_ours_in_one_check_hides_no_other(ward: Ward, monkeypat
 
     monkeypatch.setattr("monitor.watch.probe.checkpoints", broken)
     failed = failing(await ward.examined())
-    assert list(failed) == [ward.v1, ward.v2]
+    assert list(failed) == [ward.v1, ward.v2, ward.ct]
     assert "it is a fault of the monitor" in failed[ward.v2].cure

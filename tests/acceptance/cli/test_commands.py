@@ -81,7 +81,7 @@ async def test_poll_says_what_it_read_and_found_and_its_status_follows_the_handl
     cli.world.sign("v2", claims=_BRANCH)
     found = await cli("poll")
     assert found.status == 3, found
-    assert "1 open incidents" in found.out
+    assert "1 open incident\n" in found.out
     assert (await cli("poll")).status == 3
 
     assert (await cli("incidents", "ack", "1", "--why", "on it", "--who", "ada")).status == 0

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from monitor.alerts import acts
+from monitor.alerts import acts, handling
 from monitor.alerts.message import Paragraph
 from monitor.model.incident import IncidentState
-from monitor.store import releases
+from monitor.store import findings, releases
 from tests.unit.alerts.examples import signed
 
 if TYPE_CHECKING:
@@ -51,6 +51,23 @@ async def test_an_act_on_a_release_with_an_open_incident_is_told_in_its_thread(d
     await desk.deliver()
     assert len(await desk.incidents()) == 1
     assert any("Approved by Ada" in text for text in words(desk))
+
+
+async def test_an_approval_is_told_as_one_although_it_closes_the_incident_before_it_is_told(desk: Desk) -> None:
+    new = signed("new-release", subject="release:0.1.2:new", version="0.1.2", event=None, run=None)
+    await desk.tell(new)
+    desk.wait(minutes=5)
+    await act(desk)
+    desk.wait(seconds=30)
+    await acts.gather(desk.store, desk.options, desk.now)
+    desk.wait(seconds=1)
+    async with desk.store.write() as tx:
+        await findings.withdraw(tx, "new-release", new.subject, desk.now)
+    await handling.close_explained(desk.store, desk.now)
+    await desk.deliver()
+    assert [title.partition(":")[0] for title in desk.titles()] == ["#1 A new release", "#1 approved", "#1 resolved"]
+    told = words(desk)
+    assert sum("Approved by Ada" in text and "released today" in text for text in told) == 1
 
 
 async def test_what_the_settings_list_is_told_to_nobody(desk: Desk) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from monitor.model.finding import Finding
-    from monitor.model.log import Cursor
+    from monitor.model.log import Cursor, Mode
     from monitor.store.engine import Store
     from monitor.watch.follow import Pass
 
@@ -48,6 +48,8 @@ class Watch:
     only: str = ""
     certificates: bool = False
     """Rekor v1 in its default mode beside the certificate log; otherwise complete, and the certificate log left out."""
+    modes: dict[str, Mode] = field(default_factory=dict)
+    """What the settings ask of a log, whether it can be done or not."""
     refreshed_at: datetime | None = None
 
     def __post_init__(self) -> None:
@@ -66,7 +68,10 @@ class Watch:
     async def poll(self) -> dict[str, Pass]:
         """One pass over every log (whose origin begins with `only`)."""
         root = trust_root.parse(self.world.trusted_root_json())
-        overrides = overrides_of(self.world, certificates=self.certificates)
+        overrides = tuple(
+            replace(each, mode=self.modes.get(each.origin, each.mode))
+            for each in overrides_of(self.world, certificates=self.certificates)
+        )
         self.fleet._options = replace(self.options, logs=overrides)
         followers = [f for f in await self.fleet.muster(root) if f.followed.origin.startswith(self.only)]
         return {f.followed.origin: await f.run_pass(lambda: False) for f in followers}

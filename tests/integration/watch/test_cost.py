@@ -87,14 +87,40 @@ async def test_without_it_the_digest_is_had_when_its_minutes_are_read_at_the_cei
     far.clock.move(minutes=14)
     await far.poll()
 
+    asked = giant.counts.total()
     began = time.monotonic()
     await far.looking.run_pass(lambda: False)
     took = time.monotonic() - began
+    asked = giant.counts.total() - asked
 
     async with far.store.read() as tx:
         (read,) = await logs.coverage(tx, giant.origin)
     leaves = read.end - read.begin
     assert 11 * 60 * 3 <= leaves <= 11 * 60 * 3 + 2 * 64 + 2
     assert await far.indexes_stored() == [ours]
-    assert took < 1.3 * leaves / 10 / CEILING + 8  # the control, the borders, and a few proofs a stride
+    assert asked < leaves / 10 + 40  # the control, the borders, and a few proofs
+    assert took < 1.3 * leaves / 10 / CEILING + 8
     assert [lookup.read_at is not None for lookup in await far.lookups()] == [True]
+
+
+async def test_what_ends_where_the_log_signed_is_proven_by_that_and_asks_for_nothing(
+    hunt: Hunt, giant: GiantV1
+) -> None:
+    far = replace(hunt, giant=giant)
+    sizes = []
+    for _ in range(4):
+        await far.poll()
+        target = await far.server.shards[-1].target()
+        assert target is not None
+        sizes.append(target.size)
+        far.clock.move(seconds=3)
+    follower = far.server.shards[-1]
+    giant.counts.clear()
+
+    read = await follower.span(sizes[0], sizes[-1], lambda: False)
+
+    assert read.leaves == sizes[-1] - sizes[0] > 1500
+    assert giant.counts["/api/v1/log/entries"] == 1  # where it began
+    async with far.store.read() as tx:
+        covered = await logs.coverage(tx, giant.origin)
+    assert [(each.begin, each.end) for each in covered] == [(sizes[0], sizes[-1])]

@@ -118,12 +118,12 @@ async def test_the_newest_of_several_gaps_is_read_first(watch: Watch, world: Wor
 
     asked = len(world.v2.requests)
 
-    def once_the_newest_is_read() -> bool:
-        return any("/entries/002" in request.path for request in world.v2.requests[asked:])
+    def once_the_older_is_asked_for() -> bool:
+        return any("/entries/000" in request.path for request in world.v2.requests[asked:])
 
-    await close_gaps(watch.fleet.follower(world.v2.origin), hands(watch), once_the_newest_is_read)
+    await close_gaps(watch.fleet.follower(world.v2.origin), hands(watch), once_the_older_is_asked_for)
 
-    assert await gaps(watch, world) == [(40, 340)]
+    assert await gaps(watch, world) == [(256, 340)]
 
 
 async def test_what_the_ceiling_allows_goes_to_following_first(watch_v1: Watch, world: World) -> None:

@@ -7,7 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from monitor.testbed.ca import Claims
+from monitor.trust import root as trust_root
+from monitor.watch.fleet import Fleet
 from monitor.watch.options import WatchOptions
+from tests.opener import Opener, overrides_of
 
 if TYPE_CHECKING:
     from monitor.testbed.world import World
@@ -75,6 +78,23 @@ async def test_following_from_the_tip_needs_one_proof_only(watch_v1: Watch, worl
     cursor = await watch_v1.cursor(world.v1.origin())
     assert (cursor.position, cursor.started_at) == (86, 77)
     assert world.v1.active.tree.root(86) == cursor.range.root()
+
+
+async def test_a_stop_within_a_stride_ends_it_at_once_and_keeps_what_was_read(watch_v1: Watch, world: World) -> None:
+    world.noise(900, "v1")
+    origin = world.v1.origin()
+    watch_v1.fleet = Fleet(WatchOptions(start=0, logs=overrides_of(world)), Opener(watch_v1.client), watch_v1.tools)
+    followers = await watch_v1.fleet.muster(trust_root.parse(world.trusted_root_json()))
+    (follower,) = (each for each in followers if each.followed.origin == origin)
+
+    def pages() -> int:
+        return len(list(world.v1.seen("/api/v1/log/entries/retrieve")))
+
+    passed = await follower.run_pass(lambda: pages() > 5)
+
+    assert 10 <= passed.position < 900
+    cursor = await watch_v1.cursor(origin)
+    assert (cursor.position, cursor.range.root()) == (passed.position, world.v1.active.tree.root(passed.position))
 
 
 async def test_an_entry_left_out_of_a_page_is_asked_for_singly(watch_v1: Watch, world: World) -> None:

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from monitor.model.filters import Page
-from monitor.model.log import CheckpointSource, CheckpointStatus, StoredCheckpoint
+from monitor.model.log import CheckpointSource, CheckpointStatus, Mode, StoredCheckpoint
 from monitor.store import health, logs
 from monitor.testbed.ca import Claims
 from monitor.tlog.checkpoint import Checkpoint
@@ -375,3 +375,36 @@ async def test_a_trouble_that_is_over_recovers_though_the_log_no_longer_grows(wa
     async with watch.store.read() as tx:
         unproven = [c for c in await health.conditions(tx) if c.rule == "consistency-unproven" and c.failing_since]
     assert [c.good_passes for c in unproven] == [2]
+
+
+async def test_a_start_beyond_the_head_is_refused_by_name_until_the_log_has_come_there(
+    watch: Watch, world: World
+) -> None:
+    world.noise(5)
+    watch = replace(watch, options=WatchOptions(start=8))
+
+    passed = (await watch.poll())[world.v2.origin]
+
+    assert passed.error is not None
+    assert "from leaf 8" in passed.error
+    async with watch.store.read() as tx:
+        assert await logs.cursor(tx, world.v2.origin) is None
+    world.noise(5)
+    assert (await watch.poll())[world.v2.origin].error is None
+    assert (await watch.cursor(world.v2.origin)).started_at == 8
+
+
+async def test_a_mode_that_a_log_cannot_run_is_told_and_it_is_followed_all_the_same(watch: Watch, world: World) -> None:
+    world.sign(claims=BRANCH)
+    watch.modes = {world.v2.origin: Mode.SEARCH}
+
+    passed = (await watch.poll())[world.v2.origin]
+
+    assert passed.entries == 1
+    assert "is none that" in watch.fleet.unreached[f"settings:{world.v2.origin}"]
+    watch.ahead = timedelta(hours=1)
+    await watch.poll()
+    assert "log-unreachable" in await watch.rules()
+    watch.modes = {}
+    await watch.poll()
+    assert f"settings:{world.v2.origin}" not in watch.fleet.unreached

@@ -183,7 +183,7 @@ ISSUED = signed("branch-ref", log=CT, digest=None, accepted=Accepted.IF_TIMESTAM
 
 
 def of_certificates(*findings: Finding, **changes: Any) -> Telling:  # noqa: ANN401 - any field
-    return telling(*findings, certificate_logs=frozenset({CT}), **changes)
+    return telling(*findings, certificate_logs={CT: CT}, **changes)
 
 
 def test_a_certificate_alone_is_called_one_and_what_it_signed_is_said_to_be_looked_for() -> None:

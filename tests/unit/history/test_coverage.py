@@ -133,7 +133,7 @@ async def test_a_hole_and_a_stretch_that_was_not_read_are_named(store: Store) ->
     row = await _row(store)
     assert not row.protected
     assert row.holes == 2
-    assert row.gaps == ("the log does not give leaf 5 to 6: not found",)
+    assert row.gaps == ("the log does not give leaves 5 to 6: not found",)
 
 
 async def test_a_contradiction_ends_the_protection(store: Store) -> None:
