@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _ASKS_FOR_LESS = frozenset({429, 503})
 _FIRST_WINDOW = 4
+_COUNTED = 1000
+_TOLERANCE = 1e-6
 
 
 class Pace:
@@ -48,6 +50,8 @@ class Pace:
         self._active = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._next_slot = clock()
+        self._left: deque[float] = deque(maxlen=max(1, min(int(requests_per_second), _COUNTED)))
+        """When the last requests left, of those that a second may see: who was kept from leaving in time must not leave all at once."""
         self._silent_until = clock()
         self._halved_at = float("-inf")
 
@@ -87,11 +91,19 @@ class Pace:
                 raise RateLimitedError(f"the server asked for silence, {left:.0f} s of it are left", retry_after=left)
             at = max(now, self._next_slot, self._silent_until)
             self._next_slot = at + self._interval
-            if at <= now:
-                return now
-            await self._sleep(at - now)
+            if at > now:
+                await self._sleep(at - now)
+            while (wait := self._crowded()) > _TOLERANCE:
+                await self._sleep(wait)
             if self._silent_until <= self._clock():
-                return self._clock()
+                self._left.append(self._clock())
+                return self._left[-1]
+
+    def _crowded(self) -> float:
+        """Seconds until the last requests to leave are no more than the ceiling allows, however late they were for their slots."""
+        if self._left.maxlen is None or len(self._left) < self._left.maxlen:
+            return 0.0
+        return self._left[0] + self._left.maxlen * self._interval - self._clock()
 
     async def _turn(self) -> None:
         turn = asyncio.get_running_loop().create_future()

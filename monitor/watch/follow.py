@@ -296,7 +296,7 @@ class Follower:
             )
             after, taken = await self._taker.stride(cursor, stride, follows=follows)
             if after.position == stop:
-                self._pace(time.monotonic() - began)
+                self._pace(stop - cursor.position, time.monotonic() - began)
             tally.add(taken)
             tally.leaves += after.position - cursor.position
             if after.position == cursor.position:
@@ -313,9 +313,12 @@ class Follower:
         aligned = (position + self._stride) // _SMALLEST_STRIDE * _SMALLEST_STRIDE
         return stored.size if stored and stored.size <= aligned + self._stride // 2 else aligned
 
-    def _pace(self, seconds: float) -> None:
-        """Strides grow while they are short, so that proofs and transactions cost little, and shrink so that what is found is told soon."""
-        if seconds < _SHORT:
+    def _pace(self, leaves: int, seconds: float) -> None:
+        """Strides grow while they are short, so that proofs and transactions cost little, and shrink so that what is found is told soon.
+
+        One that was short because there was little to read says nothing.
+        """
+        if seconds < _SHORT and leaves >= self._stride // 2:
             self._stride = min(self._stride * 2, _LARGEST_STRIDE)
         elif seconds > _LONG:
             self._stride = max(self._stride // 2, _SMALLEST_STRIDE)

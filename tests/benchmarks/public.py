@@ -213,7 +213,7 @@ async def _behind(watched: _Watched, folder: Path) -> None:
     _, said = await program(folder / "settings.toml", "status")
     sys.stderr.write(said)
     (line,) = [line for line in said.splitlines() if line.startswith(watched.logs.v1.hostname)]
-    watched.rows.append(Row("status says", None, line.partition(": ")[2], "", ""))
+    watched.rows.append(Row("status says", None, "", "", line.partition(": ")[2]))
 
 
 def main(arguments: list[str]) -> None:

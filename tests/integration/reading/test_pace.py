@@ -75,6 +75,44 @@ def test_no_second_ever_sees_more_requests_than_the_ceiling(
     assert all(later - earlier >= 1 / rate - 1e-6 for earlier, later in itertools.pairwise(sent))
 
 
+class Tardy(Clock):
+    """A clock on a busy machine: who sleeps is woken late, and those who slept meanwhile all at once."""
+
+    async def run(self) -> None:
+        while True:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            if not self._sleepers:
+                return
+            self.now = max(self.now, min(moment for moment, _ in self._sleepers)) + 0.35
+            due = [sleeper for sleeper in self._sleepers if sleeper[0] <= self.now]
+            self._sleepers = [sleeper for sleeper in self._sleepers if sleeper[0] > self.now]
+            for _, future in due:
+                future.set_result(None)
+
+
+@pytest.mark.parametrize("rate", [20.0, 2.5, 0.7])
+async def test_requests_that_are_late_do_not_make_up_for_it_beyond_the_ceiling(rate: float) -> None:
+    clock = Tardy()
+    pace = paced(clock, rate, 16)
+    sent: list[float] = []
+
+    async def request() -> None:
+        ticket = await pace.enter()
+        sent.append(clock.now)
+        await clock.sleep(0.1)
+        pace.leave(ticket, None)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(120):
+            group.create_task(request())
+        await clock.run()
+
+    allowed = max(1, int(rate))
+    assert len(sent) == 120
+    assert all(later - earlier >= allowed / rate - 1e-5 for earlier, later in zip(sent, sent[allowed:], strict=False))
+
+
 async def test_the_window_grows_by_one_for_each_round_of_answers_up_to_its_width() -> None:
     clock = Clock()
     pace = paced(clock, 1e9, 6)
