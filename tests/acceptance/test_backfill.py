@@ -143,7 +143,7 @@ async def test_it_works_beside_a_running_daemon_and_what_it_finds_is_told_by_it(
         done = await program.backfill()
         assert done.status == 0, done
         assert "read 3301 leaves" in done.out
-        assert "1 new entries of ours" in done.out
+        assert "1 new entry of ours" in done.out
         await _until(lambda: len(_posts(world)) == 1)
         new = world.sign(claims=replace(_BRANCH, run="17000000099"))
         await _until(lambda: len(_posts(world)) == 2)
