@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING
 import typer
 
 from monitor.cli import output, run
+from monitor.model.log import Mode
 from monitor.model.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from monitor.config import Settings
+
+_MODES = {
+    Mode.COMPLETE: "every entry is read and proven",
+    Mode.CERTIFICATES: "what the certificates in our name lead to, and what its index finds",
+    Mode.SEARCH: "what its index finds, which is not watching",
+}
 
 app = typer.Typer(help="The settings.", no_args_is_help=True)
 
@@ -71,12 +78,26 @@ def _understood(settings: Settings) -> Iterator[tuple[str, object]]:
     yield "names looked for", list(watch.words)
     yield "logs begin at", str(watch.start)
     yield "asked every", f"{watch.poll_interval.total_seconds():g} s; ended logs every {duration(watch.ended_interval)}"
-    v1 = "by the certificates in our name and by its index, unless a log's mode says otherwise"
+    v1 = f"{_mode(Mode.CERTIFICATES)}, where its log below names no other"
     yield "Rekor v1", f"{v1}; at most {watch.v1_requests_per_second:g} requests a second (ten entries each)"
+    yield (
+        "certificate logs",
+        f"read complete; at most {watch.ct_requests_per_second:g} requests a second a log (256 certificates each)",
+    )
+    yield (
+        "searched for",
+        f"releases, their digests, watched keys, and branches: {', '.join(watch.search_branches) or 'none'}",
+    )
+    yield "backfill", f"on at most {watch.backfill_workers} processes" if watch.backfill_workers else "on all cores"
     for log in watch.logs:
-        given = {name: getattr(log, name) for name in ("read_url", "mode", "start", "protocol")}
-        said = [f"{name} {value}" for name, value in given.items() if value is not None]
+        given = {name: getattr(log, name) for name in ("read_url", "start", "protocol")}
+        said = [_mode(log.mode)] if log.mode else []
+        said += [f"{name} {value}" for name, value in given.items() if value is not None]
         yield "log", f"{log.origin}: {'not followed' if log.ignore else ', '.join(said)}"
     yield "Slack channel", settings.slack.channel
     yield "critical calls", settings.slack.mention
     yield "security contact", settings.alerts.security_contact
+
+
+def _mode(mode: Mode) -> str:
+    return f"mode {mode}: {_MODES[mode]}"

@@ -45,16 +45,16 @@ class Exit(IntEnum):
     SETTINGS = 2
     """Settings, options or a file that the operator wrote are wrong."""
     FINDINGS = 3
-    """An open incident about an identity, a digest or a release."""
+    """An open incident about an identity, a digest or a release, a certificate without a signature, or an entry that cannot be read."""
     INTEGRITY = 4
-    """An open incident about a log that contradicts itself, or about what cannot be read."""
+    """An open incident about a log that contradicts itself: of the category integrity, high or critical."""
     OPERATIONAL = 5
     """Something could not be read, checked or told: clean would be too much to say."""
 
 
 EXIT_CODES = (
-    "Exit status: 0 clean, 1 unexpected error, 2 settings or usage, 3 findings (identity, digest, release), "
-    "4 integrity findings, 5 something could not be read, checked or told."
+    "Exit status: 0 clean, 1 unexpected error, 2 settings or usage, 3 findings (identity, digest, release, certificate, entry), "
+    "4 a log's integrity, 5 something could not be read, checked or told."
 )
 
 

@@ -8,12 +8,12 @@ import typer
 
 from monitor.cli import logs, run
 from monitor.model.filters import IncidentFilter, Page
-from monitor.model.finding import Category
+from monitor.model.finding import Category, Severity
 from monitor.model.log import Mode, titled
 from monitor.model.text import number, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from monitor.app import App
     from monitor.model.incident import Incident
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SETTINGS = "settings:"
 """How what the settings ask of a log is named among the troubles."""
 _PAGE = 500
-_FINDINGS = frozenset({Category.IDENTITY, Category.DIGEST, Category.RELEASE})
+_FINDINGS = frozenset({Category.IDENTITY, Category.DIGEST, Category.RELEASE, Category.INTEGRITY})
 
 
 @run.command
@@ -42,8 +42,9 @@ async def run_(context: typer.Context) -> None:
 async def poll(context: typer.Context) -> int:
     """Read every log once to its newest checkpoint, judge, tell, and end. The exit status speaks of all open incidents.
 
-    4: one of them is about a log's integrity; 3: about an identity, a digest or a release; 5: something else is open, or
-    this pass could not read or tell everything. Acknowledged and resolved incidents do not count.
+    4: one of them is about a log's integrity; 3: about an identity, a digest, a release, a certificate that signed nothing public, or
+    an entry that cannot be read; 5: something else is open, or this pass could not read or tell everything. Acknowledged and
+    resolved incidents do not count.
     """
     async with run.opened(context, lead=True) as app:
         await _tell_costs(app)
@@ -60,10 +61,10 @@ async def _tell_costs(app: App) -> None:
         typer.echo(f"cost: {visible(said)}", err=True)
 
 
-def status(report: PollReport, incidents: Iterable[Incident]) -> int:
+def status(report: PollReport, incidents: Sequence[Incident]) -> int:
     """The exit status of a pass: the gravest of what is open and what went wrong."""
     categories = {incident.category for incident in incidents}
-    if Category.INTEGRITY in categories:
+    if any(each.category is Category.INTEGRITY and each.severity >= Severity.HIGH for each in incidents):
         return run.Exit.INTEGRITY
     if categories & _FINDINGS:
         return run.Exit.FINDINGS

@@ -20,6 +20,7 @@ from monitor.alerts.sinks.slack import SlackOptions
 from monitor.config import shapes, sources
 from monitor.errors import MonitorError, SettingsError, StoreError
 from monitor.fetch import FetchOptions
+from monitor.model.log import MODES
 from monitor.releases import files
 from monitor.releases.auth import Credentials
 from monitor.releases.registry import RegistryOptions
@@ -120,6 +121,7 @@ def load(path: Path | None, environ: Mapping[str, str], *, system: Path = SYSTEM
     secrets = {name: _secret(source, name) for name in _FROM_ENVIRONMENT}
     _refuse_secrets(source.tree, (), source)
     file = shapes.read(File, source, _OURS)
+    _check_logs(source, file.watch)
     state = _state_dir(source, file.state_dir, environ)
     keys = tuple(_key(source, number, text) for number, text in enumerate(file.contributor_keys))
     policy = replace(
@@ -146,6 +148,25 @@ def load(path: Path | None, environ: Mapping[str, str], *, system: Path = SYSTEM
         notice=_notice(source, file.notice),
         expected=tuple(_expected(source, file, policy)),
     )
+
+
+def _check_logs(source: Source, watch: WatchOptions) -> None:
+    """Refuse two tables for one log, and a mode that a log of the protocol beside it cannot run; others are known by the trust root."""
+    named: set[str] = set()
+    for number, log in enumerate(watch.logs):
+        key: Key = ("watch", "logs", number)
+        if log.origin in named:
+            raise SettingsError(
+                f"{source.place((*key, 'origin'))}: {log.origin!r} has a table already",
+                cure="write all of it in one table",
+            )
+        named.add(log.origin)
+        if log.mode and log.protocol and log.mode not in MODES[log.protocol]:
+            modes = ", ".join(sorted(MODES[log.protocol]))
+            raise SettingsError(
+                f"{source.place((*key, 'mode'))}: {log.mode.value!r} is no mode of a {log.protocol} log",
+                cure=f"such a log runs {modes}",
+            )
 
 
 def _with_credentials(registry: RegistryOptions, secrets: Mapping[str, str]) -> RegistryOptions:

@@ -30,9 +30,9 @@ _BAD = f"{_READ_URL}; if that is right, `poll` asks again, keeps what was served
 _SAMPLES = 3
 _WITHOUT_INDEX = {
     Mode.CERTIFICATES: (
-        "no signature by a trusted certificate is lost: the ten minutes of each certificate are read in place of the index, which takes "
-        "hours; untrusted certificates and bare keys are not seen meanwhile. Ask the operator of the server to turn its index on, "
-        "or to run Rekor 1.5.4 or newer"
+        "no signature by a trusted certificate is lost: the ten minutes of each certificate are read in place of the index, with up to "
+        "13,600 requests; untrusted certificates and bare keys are not seen meanwhile. Ask the operator of the server to turn its "
+        "index on, or to run Rekor 1.5.4 or newer"
     ),
     Mode.SEARCH: (
         'by its index alone nothing new of this log is seen: set mode = "certificates" for it, or ask the operator of the server to '

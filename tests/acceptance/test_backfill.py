@@ -143,7 +143,7 @@ async def test_it_works_beside_a_running_daemon_and_what_it_finds_is_told_by_it(
         done = await program.backfill()
         assert done.status == 0, done
         assert "read 3301 leaves" in done.out
-        assert "1 new entries of ours" in done.out
+        assert "1 new entry of ours" in done.out
         await _until(lambda: len(_posts(world)) == 1)
         new = world.sign(claims=replace(_BRANCH, run="17000000099"))
         await _until(lambda: len(_posts(world)) == 2)
@@ -199,7 +199,7 @@ async def test_a_log_that_is_read_in_pages_says_what_it_costs_and_a_large_cost_n
     program.configure("v1_requests_per_second = 100", v1='mode = "complete"')
     done = await program("backfill", "--log", world.v1.hostname)
     assert done.status == 0, done
-    assert "about 12 requests, 1 s at the ceiling of 100 a second, 0.0 GB" in done.err
+    assert "about 12 requests, 1 s at the ceiling of 100 a second, 0.7 MB" in done.err
     assert "read 120 leaves" in done.out
 
 

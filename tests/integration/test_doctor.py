@@ -123,7 +123,10 @@ async def test_nothing_fails_where_all_is_well_and_everything_was_tried(ward: Wa
         ward.index, ward.registry, "Slack token", "Slack scopes", "Slack channel", "proxies",
     ]  # fmt: skip
     assert [check.said for check in checks if check.state is CheckState.NOT_SET] == [
-        "repository and owner ids are not set: foreign-repository judges names only",
+        (
+            "repository and owner ids are not set: foreign-repository judges names only "
+            "(`ids list` shows those that our releases carry, `ids pin` accepts them)"
+        ),
         "no contributor-flow key is set: contributor-key never fires",
     ]
     assert "checkpoint of 3 leaves, signed by its key" in named(checks, ward.v2).said

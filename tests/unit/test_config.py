@@ -107,6 +107,18 @@ def test_nothing_that_is_somebodys_own_stands_in_the_example_file() -> None:
         ("[watch]\nstart = 'top'", "config.toml:2: watch.start: 'top' should be 'tip'"),
         ("[[watch.logs]]\nread_url = 'https://x'", "config.toml:1: watch.logs[0].origin: is missing"),
         (
+            "[watch]\nct_requests_per_second = 0",
+            "config.toml:2: watch.ct_requests_per_second: 0 should be greater than",
+        ),
+        (
+            "[[watch.logs]]\norigin = 'a'\nprotocol = 'rekor-v2'\nmode = 'search'",
+            "config.toml:4: watch.logs[0].mode: 'search' is no mode of a rekor-v2 log",
+        ),
+        (
+            "[[watch.logs]]\norigin = 'a'\n[[watch.logs]]\norigin = 'a'",
+            "config.toml:4: watch.logs[1].origin: 'a' has a table already",
+        ),
+        (
             "[[watch.logs]]\norigin = 'a'\n[[watch.logs]]\norigin = 'b'\nread_url = 'ftp://x'",
             "config.toml:5: watch.logs[1].read_url: 'ftp://x' is not an http or https URL",
         ),

@@ -43,8 +43,8 @@ class Cli:
     world: World
     environ: dict[str, str] = field(default_factory=dict)
 
-    def configure(self, more: str = "") -> None:
-        logs = logs_toml(self.world)
+    def configure(self, more: str = "", *, certificates: bool = False) -> None:
+        logs = logs_toml(self.world, certificates=certificates)
         root = self.world.write_trusted_root(self.folder / "trusted_root.json")
         (self.folder / "config.toml").write_text(
             f'state_dir = "state"\n{more}\n[trust]\nsource = "{root.name}"\n'
@@ -92,6 +92,56 @@ async def test_poll_says_what_it_read_and_found_and_its_status_follows_the_handl
     assert "it is resolved" in again.err
     shown = await cli("incidents", "show", "1")
     assert "ada resolved: a test" in shown.out
+
+
+async def test_a_certificate_is_told_from_what_was_signed_with_it(cli: Cli) -> None:
+    cli.configure(certificates=True)
+    address = cli.world.ct.read_url.partition("://")[2]
+    cli.world.sign("v1", claims=_BRANCH)
+    cli.world.issue_only(Claims(ref="refs/heads/main", run="17000000012"))
+    polled = await cli("poll")
+    assert polled.status == 3, polled
+    assert "mode certificates: not read completely; checkpoint of 6 leaves" in polled.out
+    assert "by certificates and indexes: 1 new entry of ours" in polled.out
+
+    rows = (await cli("entries", "list", "--format", "jsonl")).rows
+    signature = next(row for row in rows if row["digest"])
+    signed, unsigned = [row for row in rows if row["kind"] == "precertificate"]
+    assert {signed["log"], unsigned["log"]} == {cli.world.ct.origin}
+    shown = (await cli("entries", "show", str(signed["id"]))).out
+    assert "it shows that it was issued, not that anything was signed with it" in shown
+    assert f"what was signed with it: entry {signature['id']}\n" in shown
+    document = json.loads((await cli("entries", "show", str(signed["id"]), "--format", "json")).out)
+    assert (document["issued"]["state"], document["issued"]["entries"]) == ("found", [signature["id"]])
+    assert "what was signed with it is looked for\n" in (await cli("entries", "show", str(unsigned["id"]))).out
+    assert "issued, not that" not in (await cli("entries", "show", str(signature["id"]))).out
+
+    incident = (await cli("incidents", "show", "1")).out
+    assert (
+        f"certificate log {address} ({signed['log'][:8]}…), index {signed['index']} (entry {signed['id']})" in incident
+    )
+    assert f"  log {signature['log']}, index {signature['index']} (entry {signature['id']})" in incident
+    status = await cli("status")
+    assert f"certificate log {address} ({signed['log'][:8]}…): complete, active: protected since" in status.out
+    assert "1 certificate of ours still lacks its entry" in status.out
+    for command in (("coverage", "show", "--log", address), ("backfill", "--log", address, "--to", "5")):
+        done = await cli(*command)
+        assert done.status == 0, done
+        assert address in done.out
+
+
+async def test_a_log_that_is_left_out_after_it_was_followed_is_named_and_does_not_count(cli: Cli) -> None:
+    await cli("poll")
+    (cli.folder / "config.toml").write_text(
+        (cli.folder / "config.toml")
+        .read_text()
+        .replace('mode = "complete"', "")
+        .replace(f'read_url = "{cli.world.v1.url}"\nignore = false', "ignore = true")
+    )
+    status = await cli("status")
+    assert f"{cli.world.v1.origin()}: complete, active: NOT PROTECTED, watched since" in status.out
+    assert "    not seen: it is followed no more: the settings say so" in status.out
+    assert status.status == 0, status
 
 
 async def test_a_contradiction_outweighs_every_finding_in_the_status_of_poll(cli: Cli) -> None:

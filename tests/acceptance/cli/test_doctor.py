@@ -27,7 +27,7 @@ async def cli(tmp_path: Path) -> AsyncIterator[Cli]:
         world.noise(3, "v1")
         world.release("0.1.2")
         made = Cli(tmp_path, world, {**SLACK, "TRUSTACKS_MONITOR_SLACK__API": world.slack.base_url})
-        made.configure()
+        made.configure(certificates=True)
         host = world.registry.host
         repositories = ", ".join(f'"{name}" = "{host}/trustacks/{name}"' for name in RELEASED)
         settings = tmp_path / "config.toml"
@@ -44,6 +44,7 @@ async def test_all_good_is_a_line_a_check_and_status_0(cli: Cli) -> None:
     assert summary == f"{sum(line.startswith('ok') for line in lines)} ok, 4 not set"
     assert not any(line.startswith("FAILED") for line in lines)
     assert sum(line.startswith("ok       registry ") for line in lines) == len(RELEASED)
+    assert f"ok       search index {cli.world.v1.hostname}: " in done.out
     assert "ok       Slack channel: C0SECURITY: @monitor is a member" in done.out
     assert "not set  settings: no security contact" in done.out
     assert cli.world.slack.messages == []
@@ -85,7 +86,7 @@ async def test_servers_whose_time_is_not_ours_mean_that_our_clock_is_off(cli: Cl
     assert done.status == 5
     line = next(line for line in done.out.splitlines() if " clock: " in line)
     assert line.startswith("FAILED   clock: this machine's clock is 60")
-    assert line.endswith(" s ahead of the time that 4 of 4 servers gave")
+    assert line.endswith(" s ahead of the time that 5 of 5 servers gave")
     assert "cure: set the clock (NTP)" in done.out
 
 

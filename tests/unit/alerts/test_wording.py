@@ -135,6 +135,10 @@ def test_the_baseline_is_one_message_with_its_worst_severity_that_calls_nobody()
     assert not message.page
     assert "critical: Signed from a branch. (×9)" in words(message)
     assert "9 findings from before watching began" in message.title
+    assert "ids pin" not in words(message)
+    many = compose(telling(*old, incident=base, total=500), replace(OPTIONS, unpinned=True))
+    assert "critical: Signed from a branch.\n" in words(many) + "\n"  # the nine at hand are not all there are
+    assert "`trustacks-monitor ids list` shows those that our releases carry, `ids pin` accepts them" in words(many)
 
 
 def test_strangers_are_one_message_a_day_with_a_count() -> None:
@@ -221,6 +225,16 @@ def test_one_that_signed_nothing_public_is_no_longer_looked_for() -> None:
     said = words(compose(of_certificates(found), OPTIONS))
     assert parts.SOUGHT not in said
     assert parts.LOOK not in said
+
+
+def test_a_log_that_is_named_by_its_id_is_called_by_its_address() -> None:
+    origin, called = "dd" * 32, "ctfe.example/2022 (dddddddd…)"
+    found = replace(ISSUED, log=origin, summary=f"It stands in {origin}.")
+    opened = incident(title=f"A log does not answer: {origin}")
+    message = compose(telling(found, incident=opened, certificate_logs={origin: called}), OPTIONS)
+    assert message.title.endswith(f"A log does not answer: {called}")
+    assert f"It stands in {called}." in words(message)
+    assert f"certificate log: {called}, index 1" in words(message).replace("*", "")
 
 
 def test_a_new_certificate_in_the_thread_is_called_one() -> None:
