@@ -62,6 +62,10 @@ async def poll(app: App, stopping: Callable[[], bool] = lambda: False) -> PollRe
     searched.append(await app.look_up(stopping))
     while searched[-1].more and not stopping():
         searched.append(await app.look_up(stopping))
+    if any(each.entries for each in searched):
+        # What was found is judged by what the registry says after it was seen.
+        registry = await app.read_registry(stopping)
+        judged += registry.findings
     drifted = await app.compare_notice()
     settled = await app.settle(stopping)
     reviewed = await app.review()

@@ -107,13 +107,20 @@ async def _serve(store: Store, run: _Pass, options: AlertOptions) -> None:
 
 
 async def _attempt(store: Store, run: _Pass, waiting: Delivery, options: AlertOptions) -> _Failure | None:
-    """Claim a delivery, put it into words, send it, and write down what came of it."""
+    """Claim a delivery and see it through. Where another pass takes it over meanwhile, that one settles it."""
     try:
         async with store.write() as tx:
             claimed = await deliveries.claim(tx, waiting)
             letter = await letters.write(tx, claimed, options, run.now)
+        return await _see_through(store, run, waiting, claimed, letter, options)
     except LostRaceError:
         return None
+
+
+async def _see_through(
+    store: Store, run: _Pass, waiting: Delivery, claimed: Delivery, letter: Letter, options: AlertOptions
+) -> _Failure | None:
+    """Send what was claimed, and write down what came of it. LostRaceError when another pass has done that."""
     try:
         async with asyncio.timeout(options.attempt_timeout):
             message_id, note = await _send(run.sink, waiting, letter)
