@@ -15,6 +15,7 @@ from monitor.errors import FormatError, NotFoundError, OversizeError
 from monitor.model.log import Gap
 from monitor.reading.ordered import in_order
 from monitor.reading.pace import Pace
+from monitor.reading.tilelog import TileLog
 from monitor.reading.tiles import LeafTiles, TileProofs, TileServer
 from monitor.tlog.merkle import leaf_hash
 from monitor.tlog.tiles import TILE_HEIGHT, TILE_WIDTH, TileCoordinates, data_path, tile_width
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from monitor.ct.leaves import Cut, TreeLeaf
     from monitor.fetch import Client
-    from monitor.model.log import Block, InclusionProof
+    from monitor.model.log import Block
 
 DATA_LIMIT: Final = 24 << 20
 """Above 256 leaves of 40 KiB with their precertificates: a tile that is not read cannot be asked for in parts.
@@ -33,7 +34,7 @@ Four of them are held at once (P8).
 """
 
 
-class StaticCtLog:
+class StaticCtLog(TileLog):
     """One log read below `url` (its monitoring prefix) and named `origin` (its submission prefix without scheme).
 
     It is asked at most `requests_per_second`, and `in_flight` at once; as many data tiles are held.
@@ -43,34 +44,9 @@ class StaticCtLog:
         self, origin: str, url: str, client: Client, *, in_flight: int = 4, requests_per_second: float = 10.0
     ) -> None:
         """Ask nothing yet."""
-        self._origin = origin
         self._pace = Pace(requests_per_second, in_flight, patience=client.options.max_retry_after)
-        self._server = TileServer((url.rstrip("/"),), client, LeafTiles(data_path, DATA_LIMIT), self._pace)
-        self._proofs = TileProofs(self._server, in_flight)
-
-    @property
-    def origin(self) -> str:
-        """The log's name in its checkpoints."""
-        return self._origin
-
-    async def checkpoint(self, *, fresh: bool = False) -> bytes:
-        """Return the newest signed note, raw. FetchError; FormatError when it is no note."""
-        return await self._server.checkpoint(fresh=fresh)
-
-    async def consistency_proof(self, first: int, second: int, *, fresh: bool = False) -> tuple[bytes, ...]:
-        """Make an unverified RFC 6962 consistency proof from the tiles of the tree of `second` leaves.
-
-        `fresh` reads them past all caches, ours included. FetchError; FormatError for tiles of a wrong length;
-        ProofError unless 0 <= first <= second.
-        """
-        return await self._proofs.consistency(first, second, fresh=fresh)
-
-    async def inclusion_proof(self, index: int, size: int, *, fresh: bool = False) -> InclusionProof:
-        """Make an unverified proof of leaf `index` from the tiles of the tree of `size` leaves, its leaf hash too.
-
-        FetchError; FormatError for tiles of a wrong length; ProofError when that tree has no such leaf.
-        """
-        return await self._proofs.inclusion(index, size, fresh=fresh)
+        server = TileServer((url.rstrip("/"),), client, LeafTiles(data_path, DATA_LIMIT), self._pace)
+        super().__init__(origin, server, TileProofs(server, in_flight))
 
     async def blocks(
         self, start: int, end: int, size: int, *, fresh: bool = False

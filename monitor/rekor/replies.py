@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 import orjson
-import pybase64
 
 from monitor.errors import FormatError
 from monitor.model.log import InclusionProof, Promise
+from monitor.reading import fields
 from monitor.tlog.merkle import leaf_hash
 
 if TYPE_CHECKING:
@@ -78,10 +78,10 @@ class Entry:
 
 def shard_heads(reply: object) -> tuple[ShardHead, ...]:
     """Read the shard list: the inactive shards as listed, oldest first, then the active one. FormatError."""
-    info = _dict(reply, "the log info")
+    info = fields.record(reply, "the log info")
     inactive = info.get("inactiveShards")
     if inactive is not None and not isinstance(inactive, list):
-        _wrong("inactiveShards", inactive)
+        fields.wrong("inactiveShards", inactive)
     heads = [_head(shard, active=False) for shard in inactive or ()]
     heads.append(_head(info, active=True))
     if len({head.tree_id for head in heads}) != len(heads):
@@ -91,14 +91,14 @@ def shard_heads(reply: object) -> tuple[ShardHead, ...]:
 
 def consistency_hashes(reply: object) -> tuple[bytes, ...]:
     """Read a consistency proof. Its `rootHash` is the server's newest, whatever was asked: it is not looked at."""
-    return _hashes(_dict(reply, "the proof").get("hashes"))
+    return _hashes(fields.record(reply, "the proof").get("hashes"))
 
 
 def records(reply: object) -> Iterator[Record]:
     """Yield every (UUID, record) of one map of entries, or of a page of such maps. FormatError for other shapes."""
     for page in reply if isinstance(reply, list) else [reply]:
-        for uuid, record in _dict(page, "an entry's map").items():
-            yield uuid, _dict(record, f"entry {uuid[:80]}")
+        for uuid, record in fields.record(page, "an entry's map").items():
+            yield uuid, fields.record(record, f"entry {uuid[:80]}")
 
 
 def listed(reply: object) -> list[Record]:
@@ -115,14 +115,14 @@ def listed(reply: object) -> list[Record]:
 def entry(uuid: str, record: dict[str, object], shard: ShardName) -> Entry:
     """Read one record that must be of this shard. FormatError names what is missing or contradicts itself."""
     proof = _proof(record)
-    index = _count(proof, "logIndex")
+    index = fields.count(proof, "logIndex")
     if not _UUID.fullmatch(uuid):
         raise FormatError(f"UUID {uuid[:100]!r} is not 80 hexadecimal digits")
     if not uuid.startswith(shard.prefix):
         raise FormatError(f"its UUID is of tree {int(uuid[:_TREE_DIGITS], 16)}, not of {shard.origin!r}")
-    if not _text(proof, "checkpoint").startswith(f"{shard.origin}\n"):
+    if not fields.text(proof, "checkpoint").startswith(f"{shard.origin}\n"):
         raise FormatError(f"the checkpoint in its proof is not of {shard.origin!r}")
-    body = _base64(record, "body")
+    body = fields.base64(record.get("body"), "body")
     if leaf_hash(body).hex() != uuid[_TREE_DIGITS:]:
         raise OtherBodyError(body)
     return Entry(index, body, _promise(uuid, record))
@@ -131,15 +131,15 @@ def entry(uuid: str, record: dict[str, object], shard: ShardName) -> Entry:
 def inclusion(found: Entry, record: dict[str, object]) -> InclusionProof:
     """Read the inclusion proof beside an entry that `entry` has read; its size and note are the server's own newest."""
     proof = _proof(record)
-    note = _text(proof, "checkpoint").encode()
-    size = _count(proof, "treeSize")
+    note = fields.text(proof, "checkpoint").encode()
+    size = fields.count(proof, "treeSize")
     return InclusionProof(leaf_hash(found.body), found.index, size, _hashes(proof.get("hashes")), note)
 
 
 def offset_of(record: dict[str, object]) -> int | None:
     """Where this record's shard begins by what the record says of itself, or None when it does not say."""
     try:
-        return _count(record, "logIndex") - _count(_proof(record), "logIndex")
+        return fields.count(record, "logIndex") - fields.count(_proof(record), "logIndex")
     except FormatError:
         return None
 
@@ -154,73 +154,46 @@ def load(body: bytes) -> object:
 
 
 def _head(value: object, *, active: bool) -> ShardHead:
-    shard = _dict(value, "a shard")
-    tree_id = _text(shard, "treeID")
-    note = _text(shard, "signedTreeHead")
+    shard = fields.record(value, "a shard")
+    tree_id = fields.text(shard, "treeID")
+    note = fields.text(shard, "signedTreeHead")
     origin, newline, _ = note.partition("\n")
     if not newline or not origin.endswith(f" - {tree_id}"):
         raise FormatError(f"the signed tree head listed for tree {tree_id[:40]!r} is of {origin[:80]!r}")
     ShardName.of(origin, tree_id)
-    return ShardHead(origin, tree_id, _count(shard, "treeSize"), note.encode(), active)
+    return ShardHead(origin, tree_id, fields.count(shard, "treeSize"), note.encode(), active)
 
 
 def _promise(uuid: str, record: dict[str, object]) -> Promise:
-    log_id = _text(record, "logID")
+    log_id = fields.text(record, "logID")
     if not _HASH.fullmatch(log_id):
-        _wrong("logID", log_id)
-    seconds = _count(record, "integratedTime")
+        fields.wrong("logID", log_id)
+    seconds = fields.count(record, "integratedTime")
     if seconds > _MAX_TIME:
-        _wrong("integratedTime", seconds)
+        fields.wrong("integratedTime", seconds)
+    verification = fields.record(record.get("verification"), "verification")
     return Promise(
         log_id=bytes.fromhex(log_id),
         integrated_time=datetime.fromtimestamp(seconds, UTC),
-        global_index=_count(record, "logIndex"),
+        global_index=fields.count(record, "logIndex"),
         uuid=uuid,
-        signed_entry_timestamp=_base64(_dict(record.get("verification"), "verification"), "signedEntryTimestamp"),
+        signed_entry_timestamp=fields.base64(verification.get("signedEntryTimestamp"), "signedEntryTimestamp"),
     )
 
 
 def _proof(record: dict[str, object]) -> dict[str, object]:
-    verification = _dict(record.get("verification"), "verification")
-    return _dict(verification.get("inclusionProof"), "inclusionProof")
+    verification = fields.record(record.get("verification"), "verification")
+    return fields.record(verification.get("inclusionProof"), "inclusionProof")
 
 
 def _hashes(value: object) -> tuple[bytes, ...]:
     if not isinstance(value, list):
         # Go writes an empty list that was never made as null.
-        return () if value is None else _wrong("hashes", value)
+        return () if value is None else fields.wrong("hashes", value)
     if len(value) > _MAX_HASHES:
         raise FormatError(f"a proof of {len(value)} hashes: no tree needs more than {_MAX_HASHES}")
-    return tuple(bytes.fromhex(item) if _is_hash(item) else _wrong("hashes", item) for item in value)
+    return tuple(bytes.fromhex(item) if _is_hash(item) else fields.wrong("hashes", item) for item in value)
 
 
 def _is_hash(value: object) -> bool:
     return isinstance(value, str) and _HASH.fullmatch(value) is not None
-
-
-def _dict(value: object, what: str) -> dict[str, object]:
-    return value if isinstance(value, dict) else _wrong(what, value)
-
-
-def _text(record: dict[str, object], name: str) -> str:
-    value = record.get(name)
-    return value if isinstance(value, str) else _wrong(name, value)
-
-
-def _count(record: dict[str, object], name: str) -> int:
-    value = record.get(name)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_COUNT:
-        return value
-    return _wrong(name, value)
-
-
-def _base64(record: dict[str, object], name: str) -> bytes:
-    try:
-        return pybase64.b64decode(_text(record, name).encode("ascii"), validate=True)
-    except ValueError as error:
-        raise FormatError(f"{name} is not base64") from error
-
-
-def _wrong(name: str, value: object) -> NoReturn:
-    shown = "missing" if value is None else f"a {type(value).__name__}, {str(value)[:40]!r}"
-    raise FormatError(f"{name} is {shown}")

@@ -14,6 +14,7 @@ from monitor.errors import FormatError, NotFoundError, OversizeError
 from monitor.fetch import Client
 from monitor.model.log import Block, Gap
 from monitor.reading.ordered import in_order
+from monitor.reading.tilelog import TileLog
 from monitor.reading.tiles import LeafTiles, TileProofs, TileServer
 from monitor.tlog.tiles import (
     TILE_HEIGHT,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from monitor.fetch import FetchOptions
-    from monitor.model.log import InclusionProof
 
 BUNDLE_LIMIT: Final = 17 << 20
 """Above 256 leaves of 65,535 bytes with their prefixes."""
@@ -44,41 +44,16 @@ async def opened(origin: str, url: str, options: FetchOptions, in_flight: int = 
         yield RekorV2(origin, url, client, in_flight=in_flight)
 
 
-class RekorV2:
+class RekorV2(TileLog):
     """One v2 log at `url`, named `origin`. At most `in_flight` bundles are asked for, or held, at once."""
 
     def __init__(self, origin: str, url: str, client: Client, *, in_flight: int = 8) -> None:
         """Ask nothing yet."""
-        self._origin = origin
         trimmed = url.rstrip("/")
         bases = (trimmed,) if trimmed.endswith(_API) else (trimmed + _API, trimmed)
-        self._server = TileServer(bases, client, LeafTiles(bundle_path, BUNDLE_LIMIT))
-        self._proofs = TileProofs(self._server, in_flight)
+        server = TileServer(bases, client, LeafTiles(bundle_path, BUNDLE_LIMIT))
+        super().__init__(origin, server, TileProofs(server, in_flight))
         self._in_flight = in_flight
-
-    @property
-    def origin(self) -> str:
-        """The log's name in its checkpoints."""
-        return self._origin
-
-    async def checkpoint(self, *, fresh: bool = False) -> bytes:
-        """Return the newest signed note, raw. FetchError; FormatError when it is no note."""
-        return await self._server.checkpoint(fresh=fresh)
-
-    async def consistency_proof(self, first: int, second: int, *, fresh: bool = False) -> tuple[bytes, ...]:
-        """Make an unverified RFC 6962 consistency proof from the tiles of the tree of `second` leaves.
-
-        `fresh` reads them past all caches, ours included. FetchError; FormatError for tiles of a wrong length;
-        ProofError unless 0 <= first <= second.
-        """
-        return await self._proofs.consistency(first, second, fresh=fresh)
-
-    async def inclusion_proof(self, index: int, size: int, *, fresh: bool = False) -> InclusionProof:
-        """Make an unverified proof of leaf `index` from the tiles of the tree of `size` leaves, its leaf hash too.
-
-        FetchError; FormatError for tiles of a wrong length; ProofError when that tree has no such leaf.
-        """
-        return await self._proofs.inclusion(index, size, fresh=fresh)
 
     async def blocks(
         self, start: int, end: int, size: int, *, fresh: bool = False
