@@ -173,18 +173,21 @@ async def _release(app: App, world: World) -> None:
 
 
 async def _told(app: App, rules: frozenset[str]) -> None:
-    """An incident with exactly these rules is open and its message was taken. MonitorError when that does not come about."""
+    """An incident with exactly these rules is open and all of it was told. MonitorError when that does not come about."""
     from monitor.model.filters import IncidentFilter, Page  # noqa: PLC0415
-    from monitor.model.incident import DeliveryState  # noqa: PLC0415
+    from monitor.model.incident import DeliveryKind, DeliveryState  # noqa: PLC0415
     from monitor.store import deliveries, incidents  # noqa: PLC0415
 
     async def arrived() -> bool:
         async with app.store.read() as tx:
             for incident in await incidents.list_incidents(tx, IncidentFilter(state="open"), Page()):
                 if rules == frozenset(await incidents.rules(tx, incident.id)):
-                    return any(
-                        each.state is DeliveryState.SENT for each in await deliveries.of_incident(tx, incident.id)
-                    )
+                    told = [
+                        each.state is DeliveryState.SENT
+                        for each in await deliveries.of_incident(tx, incident.id)
+                        if each.kind is not DeliveryKind.STATE
+                    ]
+                    return bool(told) and all(told)
         return False
 
     await _until(arrived, f"no incident arrived for {' and '.join(sorted(rules))}")
