@@ -5,6 +5,8 @@ The URL's password goes to the driver and nowhere else: never into a repr, a log
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +21,7 @@ Tx = AsyncConnection
 
 _WAIT = 30
 """Seconds to wait for a lock that another process holds, and for this process's writer."""
+_SWITCHES = 600
 
 
 def parse_url(text: str | sa.URL) -> sa.URL:
@@ -64,6 +67,19 @@ def new_engine(url: sa.URL, *, readonly: bool = False, size: int = 1, foreign_ke
     )
 
 
+def _write_ahead(connection: Any, cursor: Any) -> None:  # noqa: ANN401 - the driver's own
+    """Switch to WAL. While another connection switches a new file, SQLite says at once that it is locked, whatever the timeout."""
+    for left in reversed(range(_SWITCHES)):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if not left or "locked" not in str(error):
+                raise
+            connection.run_async(lambda _: asyncio.sleep(_WAIT / _SWITCHES))
+        else:
+            return
+
+
 def _sqlite(url: sa.URL, *, readonly: bool, size: int, foreign_keys: bool) -> AsyncEngine:
     engine = create_async_engine(
         url,
@@ -77,7 +93,10 @@ def _sqlite(url: sa.URL, *, readonly: bool, size: int, foreign_keys: bool) -> As
     def connected(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own connection
         connection.isolation_level = None  # BEGIN is ours, see below
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL" if not readonly else "PRAGMA query_only=ON")
+        if readonly:
+            cursor.execute("PRAGMA query_only=ON")
+        else:
+            _write_ahead(connection, cursor)
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
         cursor.close()

@@ -44,7 +44,7 @@ async def test_an_empty_database_is_refused_where_it_may_not_be_made(empty_postg
 
 
 async def test_two_that_upgrade_at_once_make_one_schema(empty_url: str) -> None:
-    states = await asyncio.gather(*(migrate.upgrade(empty_url) for _ in range(3)))
+    states = await asyncio.gather(*(migrate.upgrade(empty_url) for _ in range(6)))
     assert all(state.fits for state in states)
 
 
