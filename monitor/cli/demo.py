@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from monitor.app import App
     from monitor.testbed.world import World
 
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 _STRANGERS = 300
 _VERSION = "0.1.2"
 _ARTIFACTS = ("control-plane", "runner", "ui", "policy/constitution")

@@ -20,17 +20,21 @@ def _demo(tmp_path: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+def _told(printed: str) -> dict[str, set[str]]:
+    """The rules that each incident's messages name at their foot: an act's certificate may be told first, and its signature after it."""
+    told: dict[str, set[str]] = {}
+    for incident, rules in re.findall(r"incident (#\d+) · [a-z]+ · ([^─╯\n]+)", printed):
+        named = (re.sub(r" ×\d+$", "", rule.strip()) for rule in rules.split(","))
+        told.setdefault(incident, set()).update(named)
+    return told
+
+
 def test_the_demo_tells_each_incident_by_its_rules_and_what_to_try_next(tmp_path: Path) -> None:
     environ = {"TRUSTACKS_MONITOR_SLACK_TOKEN": "xoxb-of-the-machine", "TRUSTACKS_MONITOR_POLICY__OWNER": "other"}
     done = _demo(tmp_path, **environ)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    told: dict[
-        str, set[str]
-    ] = {}  # the certificate of an act may be told before its signature, which is told in its thread
-    for footer in re.findall(r"incident (#\d+) · [a-z]+ · ([a-z, -]+)", done.stdout):
-        told.setdefault(footer[0], set()).update(footer[1].rstrip("- ").split(", "))
-    assert told == {
+    assert _told(done.stdout) == {
         "#1": {"branch-ref", "unexpected-digest"},
         "#2": {"identity-casing"},
         "#3": {"unexpected-digest"},
