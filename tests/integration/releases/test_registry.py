@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-QUICK = FetchOptions(timeout=5.0, backoff=0.001, max_backoff=0.002, max_retry_after=0.05)
+QUICK = FetchOptions(backoff=0.001, max_backoff=0.002, max_retry_after=0.05)
 REPO = "trustacks/runner"
 
 
@@ -980,7 +980,7 @@ async def docker_registry(folder: Path) -> AsyncIterator[str]:
     )
     try:
         async with Client(QUICK) as client:
-            for _ in range(200):
+            for _ in range(6000):
                 try:
                     await client.get(f"http://{host}/v2/", limit=100, attempts=1)
                     break
