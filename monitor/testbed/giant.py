@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import chain
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -267,7 +268,7 @@ class GiantV1(LoopbackServer):
     @web.middleware
     async def _middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if self.ceiling is not None:
-            now = asyncio.get_running_loop().time()
+            now = monotonic()
             while self._recent and self._recent[0] <= now - 1:
                 self._recent.popleft()
             if len(self._recent) >= self.ceiling:

@@ -7,6 +7,7 @@ for a number of requests and for one part of the paths, and is forgotten by `hea
 from __future__ import annotations
 
 import asyncio
+import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
@@ -59,6 +60,8 @@ class LoopbackServer:
         self.requests: list[SeenRequest] = []
         self._failures: list[_Failure] = []
         self._runner: web.AppRunner | None = None
+        self._site: web.BaseSite | None = None
+        self._held: socket.socket | None = None
         self._port = 0
 
     async def __aenter__(self) -> Self:
@@ -69,8 +72,9 @@ class LoopbackServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop."""
+        """Stop, and give the port back."""
         await self.stop()
+        self._let_go()
 
     @property
     def url(self) -> str:
@@ -93,15 +97,26 @@ class LoopbackServer:
         # a hanging request must not hold the stop: the test that planned it has seen enough
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self._port).start()
+        site = web.TCPSite(runner, "127.0.0.1", self._port)
+        self._let_go()
+        await site.start()
         self._port = int(runner.addresses[0][1])
-        self._runner = runner
+        self._runner, self._site = runner, site
 
     async def stop(self) -> None:
-        """Close every connection and refuse new ones."""
+        """Close every connection and refuse new ones; the port stays ours, so that nobody else answers there meanwhile."""
         runner, self._runner = self._runner, None
-        if runner is not None:
+        if runner is not None and self._site is not None:
+            await self._site.stop()
+            self._held = socket.socket()
+            self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._held.bind(("127.0.0.1", self._port))  # and does not listen: whoever connects is refused
             await runner.cleanup()
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Add the server's own paths; by default none."""

@@ -1,6 +1,6 @@
 """Polls in a child process that is killed at random instants, again and again, then once to the end. Run by test_kill.py.
 
-usage: killed.py SETTINGS KILLS SEED SECONDS — prints one line a child: the instant of its death, or `done`.
+usage: killed.py KILLS SECONDS SETTINGS... — for each of the settings, prints one line a child: the instant of its death, or of its end.
 
 The rooms are imported once and children are forked, so that an instant falls into the work and not into the start of Python.
 """
@@ -39,19 +39,22 @@ def _child(settings: config.Settings) -> int:
 
 def main() -> None:
     """Kill, kill, kill; then let one finish."""
-    settings = config.load(Path(sys.argv[1]), {})
-    kills, seed, seconds = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
-    dice = random.Random(seed)  # noqa: S311 - instants, not secrets
-    for _ in range(kills):
-        child = _child(settings)
-        instant = dice.uniform(0, seconds)
-        time.sleep(instant)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        sys.stdout.write(f"killed after {instant:.3f} s\n")
-    _, status = os.waitpid(_child(settings), 0)
-    sys.stdout.write("done\n")
-    sys.exit(os.waitstatus_to_exitcode(status))
+    kills, seconds = int(sys.argv[1]), float(sys.argv[2])
+    dice = random.Random(1)  # noqa: S311 - instants, not secrets
+    for path in sys.argv[3:]:
+        settings = config.load(Path(path), {})
+        for _ in range(kills):
+            child = _child(settings)
+            instant = dice.uniform(0, seconds)
+            time.sleep(instant)
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            sys.stdout.write(f"killed after {instant:.3f} s\n")
+        began = time.monotonic()
+        _, status = os.waitpid(_child(settings), 0)
+        if status:
+            sys.exit(os.waitstatus_to_exitcode(status))
+        sys.stdout.write(f"done after {time.monotonic() - began:.3f} s\n")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from monitor.model.text import rfc3339
 from monitor.store import entries, logs, lookups, meta
 from monitor.store.engine import Store
 from monitor.testbed.bodies import digest_bytes, hashedrekord_v1
+from tests.patience import PATIENCE
 from tests.public import Figures, PublicLogs, branch, daemon, program, release
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_PATIENCE = 60.0
 _QUICK = 'poll_interval = "500ms"\nv1_requests_per_second = 200'
 _POLL_AT_MOST = 60
 """Requests to Rekor v1 between two polls: two a second at the default interval."""
@@ -28,7 +28,7 @@ _ONE, _OTHER, _THIRD = (f"sha256:{number * 0x1111:064x}" for number in (1, 2, 3)
 
 async def _until(holds: Callable[[], bool], process: Process, folder: Path) -> None:
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + _PATIENCE
+    deadline = loop.time() + PATIENCE
     while not holds():
         if process.returncode is not None or loop.time() > deadline:
             said = (folder / "said.txt").read_text()
@@ -91,7 +91,7 @@ async def test_without_the_index_the_certificates_minutes_are_read_once_and_give
             assert not alert.is_reply
             assert {message.thread_ts or message.ts for message in public.told(_ONE)} == {alert.ts}
 
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(PATIENCE):
                 while await _sought(store):  # noqa: ASYNC110 - another process is waited for
                     await asyncio.sleep(0.1)
             margin = timedelta(seconds=30)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from monitor.store import logs, lookups
 from monitor.store.engine import Store
 from tests.benchmarks.table import Row, rendered
+from tests.patience import PATIENCE
 from tests.public import Figures, PublicLogs, branch, daemon, program, release
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class _Watched:
         await asyncio.sleep(seconds / self.scale)
 
     async def until(self, holds: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + _PATIENCE / self.scale + 60
+        deadline = time.monotonic() + max(_PATIENCE / self.scale, PATIENCE)
         while not holds():
             if self.process.returncode is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"it did not come about: {what}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
 from dataclasses import dataclass, field
@@ -390,12 +389,10 @@ async def test_an_index_of_an_empty_log_cannot_be_tried(ward: Ward) -> None:
 
 async def test_servers_that_hang_cost_no_more_than_the_limit(ward: Ward) -> None:
     for server in (ward.world.v1, ward.world.v2, ward.world.tuf, ward.world.registry, ward.world.slack):
-        server.hang(60)
-    started = asyncio.get_running_loop().time()
-    failed = failing(await ward.examined(limit=1.0))
-    assert asyncio.get_running_loop().time() - started < 20
+        server.hang(86_400)
+    failed = failing(await ward.examined(limit=3.0))
     assert list(failed) == ["trust root", ward.registry, "Slack token"]
-    assert "no whole answer within 1 s" in failed["trust root"].said
+    assert "no whole answer within 3 s" in failed["trust root"].said
 
 
 async def test_a_registrys_token_flow_is_gone_through(ward: Ward) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from monitor.testbed.ct_entry import certificate_timestamp
+from tests.patience import PATIENCE
 from tests.real.programs import free_port
 from tests.real.servers import Server
 
@@ -70,7 +71,7 @@ class CtServer(Server):
         request = urllib.request.Request(  # noqa: S310 - loopback
             f"{self.url}/ct/v1/add-pre-chain", body, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310 - as above
+        with urllib.request.urlopen(request, timeout=PATIENCE) as reply:  # noqa: S310 - as above
             sct = json.load(reply)
         signed = base64.b64decode(sct["signature"])[4:]
         return certificate_timestamp(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import os
 import shutil
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Self
 
 import aiohttp
 
+from tests.patience import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-_STOP_SECONDS = 10.0
-_START_SECONDS = 60.0
+_STOP_SECONDS = 60.0
 _PAUSE = 0.1
 
 
@@ -27,10 +29,12 @@ def missing(*names: str) -> list[str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return int(opened.getsockname()[1])
+    """A port that nobody has, and that nobody else is given: it stays bound here, and who allows reuse can listen on it."""
+    held = socket.socket()
+    atexit.register(held.close)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return int(held.getsockname()[1])
 
 
 class Program:
@@ -60,7 +64,7 @@ class Program:
     async def reachable(self, url: str) -> bytes:
         """What the first answer below 500 from `url` says."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _START_SECONDS
+        deadline = loop.time() + PATIENCE
         async with aiohttp.ClientSession() as session:
             while self.running and loop.time() < deadline:
                 with contextlib.suppress(aiohttp.ClientError, OSError):
@@ -73,7 +77,7 @@ class Program:
     async def listening(self, port: int) -> None:
         """Return once it takes connections on `port`."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _START_SECONDS
+        deadline = loop.time() + PATIENCE
         while self.running and loop.time() < deadline:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -102,7 +106,7 @@ class Program:
             os.killpg(self._process.pid, number)
 
 
-async def eventually(holds: Callable[[], Awaitable[bool]], what: str, seconds: float = _START_SECONDS) -> None:
+async def eventually(holds: Callable[[], Awaitable[bool]], what: str, seconds: float = PATIENCE) -> None:
     """Return once `holds`, asked again and again. TimeoutError naming `what` did not come about."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
@@ -115,7 +119,7 @@ async def eventually(holds: Callable[[], Awaitable[bool]], what: str, seconds: f
 
 
 async def output_of(
-    *command: str | Path, env: Mapping[str, str] | None = None, seconds: float = 120.0
+    *command: str | Path, env: Mapping[str, str] | None = None, seconds: float = PATIENCE
 ) -> tuple[int, str, str]:
     """Run a program to its end: exit status, standard output, standard error."""
     process = await asyncio.create_subprocess_exec(

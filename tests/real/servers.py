@@ -5,7 +5,6 @@ Each takes the keys and names that the trusted root of the test lists.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
 from contextlib import AsyncExitStack
@@ -238,8 +237,7 @@ class RekorV1(Server):
 
     async def rotate(self) -> None:
         """Start a new tree; the old one becomes an inactive shard, as long as it is now."""
-        await asyncio.sleep(0.3)  # three times the sequencer's interval: what was accepted is in the tree
-        info = await self.info()
+        info = await self.info()  # whoever logs waits until it is shown: all that was accepted is in the tree
         self._retired.append((str(info["treeID"]), int(str(info["treeSize"]))))
         tree = await self.new_tree()
         await self._stop_rekor()

@@ -16,6 +16,7 @@ import pytest
 from monitor.testbed.ca import Claims
 from monitor.testbed.world import World
 from tests.opener import logs_toml
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,7 +49,7 @@ class Cli:
         root = self.world.write_trusted_root(self.folder / "trusted_root.json")
         (self.folder / "config.toml").write_text(
             f'state_dir = "state"\n{more}\n[trust]\nsource = "{root.name}"\n'
-            f"[http]\nattempts = 1\ntimeout = 5.0\n[registry]\nrepositories = {{}}\n[watch]\nstart = 0\n{logs}"
+            f"[http]\nattempts = 1\n[registry]\nrepositories = {{}}\n[watch]\nstart = 0\n{logs}"
         )
 
     async def __call__(self, *arguments: str, config: bool = True) -> Done:
@@ -58,7 +59,7 @@ class Cli:
             cwd=self.folder, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(_CHECKOUT), **self.environ},
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        out, err = await asyncio.wait_for(process.communicate(), 60)
+        out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
         return Done(process.returncode or 0, out.decode(), err.decode())
 
 
@@ -327,6 +328,6 @@ async def test_a_list_whose_reader_goes_away_ends_quietly(cli: Cli) -> None:
         cwd=cli.folder, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(_CHECKOUT)},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert len(out.splitlines()) == 1
     assert err == b""

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.patience import PATIENCE
+
 _CHECKOUT = Path(__file__).parents[3]
 
 
@@ -16,7 +18,7 @@ def _demo(tmp_path: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(_CHECKOUT), "TMPDIR": str(tmp_path), **environ}
     return subprocess.run(
         [sys.executable, "-m", "monitor", "demo"],
-        capture_output=True, text=True, check=False, cwd=tmp_path, env=environment, timeout=120,
+        capture_output=True, text=True, check=False, cwd=tmp_path, env=environment, timeout=PATIENCE,
     )  # fmt: skip
 
 
@@ -51,7 +53,7 @@ def test_what_the_demo_kept_can_be_asked_as_it_says(tmp_path: Path) -> None:
             asked = subprocess.run(  # noqa: S603 - the demo's own words
                 [sys.executable, "-m", "monitor", *shlex.split(command)],
                 capture_output=True, text=True, check=False,
-                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(_CHECKOUT)}, cwd=tmp_path, timeout=60,
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(_CHECKOUT)}, cwd=tmp_path, timeout=PATIENCE,
             )  # fmt: skip
             assert asked.returncode == 0, (command, asked.stderr)
             assert asked.stdout, command

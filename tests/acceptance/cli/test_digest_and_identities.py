@@ -15,6 +15,7 @@ import pytest
 from monitor.testbed.ca import Claims
 from monitor.testbed.world import World
 from tests.opener import logs_toml
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,7 +37,7 @@ async def _monitor(folder: Path, *arguments: str) -> Done:
         cwd=folder, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(_CHECKOUT)},
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     return Done(process.returncode or 0, out.decode(), err.decode())
 
 

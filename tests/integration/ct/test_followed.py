@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from monitor.watch.follow import Pass
     from monitor.watch.ports import Log
 
-QUICK = FetchOptions(timeout=5.0, backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
+QUICK = FetchOptions(backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
 BEGUN = datetime(2020, 1, 1, tzinfo=UTC)
 HELD = 300
 ROOT = trust_root.parse((RECORDING / "trusted_root.json").read_bytes())

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Intercept = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
-QUICK = FetchOptions(timeout=5.0, backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
+QUICK = FetchOptions(backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
 LEFT_OUT = "the log answered without it"
 TRUSTED = trust_root.parse((RECORDING / "trusted_root.json").read_bytes()).ct_keys[0].log()
 

@@ -19,7 +19,7 @@ from monitor.tlog.tiles import data_path, tile_path
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-QUICK = FetchOptions(timeout=5.0, backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
+QUICK = FetchOptions(backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
 SIZE = 600
 SUBMISSIONS = [
     Submission(1_795_000_000_000 + number, b"certificate %d" % number, (b"issuer", b"root"), *precertificate)

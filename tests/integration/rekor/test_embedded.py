@@ -18,7 +18,7 @@ from monitor.tlog.proofs import verify_consistency, verify_inclusion
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-QUICK = FetchOptions(timeout=1.0, backoff=0.001, max_backoff=0.002, attempts=6, max_retry_after=0.5)
+QUICK = FetchOptions(backoff=0.001, max_backoff=0.002, attempts=6, max_retry_after=0.5)
 
 
 @pytest.fixture

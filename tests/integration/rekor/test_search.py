@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from monitor.model.log import FollowedLog
 
-QUICK = FetchOptions(timeout=5.0, backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
+QUICK = FetchOptions(backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
 INDEX = "/api/v1/index"
 SUBJECT = Claims().identity()
 

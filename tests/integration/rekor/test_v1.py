@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Intercept = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
-QUICK = FetchOptions(timeout=5.0, backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
+QUICK = FetchOptions(backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
 PAGE = "/api/v1/log/entries/retrieve"
 SINGLE = "/api/v1/log/entries"
 LEFT_OUT = "the log answered without it"

@@ -24,7 +24,7 @@ from tests.replay import V2_ORIGIN, V2_SIZES, ReplayV2
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-QUICK = FetchOptions(timeout=5.0, backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
+QUICK = FetchOptions(backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
 LEAVES = [b"leaf %d " % number * (number % 7 + 1) for number in range(900)]
 
 

@@ -36,7 +36,7 @@ def database_url(sqlite_url: str) -> str:
 @pytest.fixture
 async def monitor(world: World, store: Store, clock: Clock) -> AsyncIterator[Monitor]:
     """A monitor that knows release 0.1.0 as its baseline."""
-    async with Client(FetchOptions(timeout=5, attempts=1)) as client:
+    async with Client(FetchOptions(attempts=1)) as client:
         world.release("0.1.0")
         monitor = Monitor(world, store, client, clock)
         await monitor.poll()

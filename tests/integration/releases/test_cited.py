@@ -283,7 +283,7 @@ class FakeLookup:
 @pytest.fixture
 async def from_tip(world: World, store: Store, clock: Clock) -> AsyncIterator[Monitor]:
     """A monitor that follows from the tip and knows what was released before."""
-    async with Client(FetchOptions(timeout=5, attempts=1)) as client:
+    async with Client(FetchOptions(attempts=1)) as client:
         world.release("0.1.0")
         world.noise(1)
         yield Monitor(world, store, client, clock, start="tip")

@@ -27,6 +27,7 @@ from monitor.testbed.ca import GITHUB_ISSUER, Claims
 from monitor.testbed.registry import Registry
 from monitor.testbed.tsa import TimestampAuthority
 from monitor.testbed.world import RELEASED, World
+from tests.patience import PATIENCE
 from tests.replay import ReplayRegistry
 
 if TYPE_CHECKING:
@@ -314,6 +315,6 @@ async def test_real_cosign_verifies_an_image_of_the_world(
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=home
     )
-    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 0, output.decode()
     assert image.digest in output.decode()

@@ -21,6 +21,7 @@ from monitor.tlog.checkpoint import Checkpoint
 from monitor.tlog.merkle import hash_leaves, leaf_hash, tree_root
 from monitor.tlog.note import NoteKey, verify
 from monitor.tlog.tiles import bundle_path, recover_bundle, split_bundle, split_tile, tile_path, tile_width
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -209,10 +210,10 @@ async def test_planned_failures_come_as_often_as_planned_and_are_logged(
 
 async def test_a_hanging_log_answers_late_and_does_not_hold_its_own_stop(log: RekorV2) -> None:
     log.hang(3600)
-    async with httpx.AsyncClient(timeout=0.1) as client:
+    async with httpx.AsyncClient(timeout=httpx.Timeout(PATIENCE, read=0.1)) as client:
         with pytest.raises(httpx.ReadTimeout):
             await client.get(f"{log.url}/api/v2/checkpoint")
-    await asyncio.wait_for(log.stop(), 5)
+    await asyncio.wait_for(log.stop(), PATIENCE)
 
 
 async def test_a_stopped_server_comes_back_at_the_same_address(log: RekorV2, client: httpx.AsyncClient) -> None:

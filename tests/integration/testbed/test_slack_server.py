@@ -9,6 +9,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from monitor.testbed.slack import Channel, Slack
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -210,14 +211,14 @@ async def test_a_lost_reply_hides_a_message_that_was_posted(slack: Slack) -> Non
 async def test_slack_can_be_down_in_three_ways_and_comes_back_with_its_messages(slack: Slack) -> None:
     ask = f"{slack.base_url}chat.postMessage"
     told = {"channel": CHANNEL, "text": "x"}
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {slack.token}"}, timeout=0.2) as http:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {slack.token}"}, timeout=PATIENCE) as http:
         await http.post(ask, json=told)
         await slack.down("error")
         assert (await http.post(ask, json=told)).status_code == 500
         await slack.up()
         await slack.down("hang")
         with pytest.raises(httpx.ReadTimeout):
-            await http.post(ask, json=told)
+            await http.post(ask, json=told, timeout=httpx.Timeout(PATIENCE, read=0.2))
         await slack.up()
         await slack.down("refuse")
         with pytest.raises(httpx.ConnectError):

@@ -105,7 +105,7 @@ async def world() -> AsyncIterator[World]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
-    async with Client(FetchOptions(timeout=2, attempts=1)) as client:
+    async with Client(FetchOptions(attempts=1)) as client:
         yield client
 
 
@@ -134,7 +134,7 @@ async def hunted(clock: Clock) -> AsyncIterator[World]:
 
 @pytest.fixture
 async def hunt(hunted: World, store: Store, clock: Clock) -> AsyncIterator[Hunt]:
-    async with Client(FetchOptions(timeout=5, attempts=1)) as client:
+    async with Client(FetchOptions(attempts=1)) as client:
         yield Hunt(hunted, store, client, clock)
 
 

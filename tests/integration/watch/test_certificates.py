@@ -127,9 +127,9 @@ async def test_a_certificate_that_signed_nothing_public_is_told_after_its_time_a
     followed.watch.ahead = DEADLINE
     assert await followed.review() == 0  # not all was read yet
     await followed.read_whole()
-    followed.watch.ahead += DEADLINE - timedelta(seconds=1)
+    followed.watch.ahead += DEADLINE - timedelta(minutes=10)
     assert await followed.review() == 0
-    followed.watch.ahead += timedelta(seconds=2)
+    followed.watch.ahead += timedelta(minutes=10)
     await followed.poll()
     (finding,) = await followed.unlogged()
     facts = {fact.name: fact.seen for fact in finding.facts}

@@ -1,8 +1,7 @@
-"""What looking for our entries costs in a log of a hundred million that grows by 200 a second, ten a page, a tenth of a second away."""
+"""How many requests it takes to find our entries in a log of a hundred million that grows by 200 a second, ten a page."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from monitor.model.release import Authority, DigestKind, ExpectedDigest
 from monitor.store import logs, releases
 from monitor.testbed.bodies import hashedrekord_v1
 from monitor.testbed.ca import Claims
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from monitor.testbed.giant import GiantV1
     from tests.integration.watch.searched import Hunt
 
-CEILING = 20
+CEILING = 200
 PASS = timedelta(seconds=30)
 
 
 @pytest.fixture
 async def far(hunt: Hunt, giant: GiantV1) -> AsyncIterator[Hunt]:
-    giant.latency = 0.1
-    giant.ceiling = CEILING + 2  # a sliding second may hold requests that this machine was late with
-    async with Client(FetchOptions(timeout=5, attempts=4)) as patient:
-        yield replace(hunt, client=patient, giant=giant, rate=CEILING)
+    giant.latency = 0.01
+    giant.ceiling = CEILING + 20  # a sliding second may hold requests that this machine was late with
+    async with Client(FetchOptions(attempts=4)) as patient:
+        yield replace(hunt, client=patient, giant=giant, rate=CEILING, pass_time=PATIENCE)
 
 
 def sign(hunt: Hunt, giant: GiantV1, claims: Claims) -> int:
@@ -55,23 +55,17 @@ async def test_with_the_index_a_signature_is_found_in_one_pass_and_a_pass_takes_
 ) -> None:
     await released(far, 12)
     history = sign(far, giant, Claims(ref="refs/tags/v0.3.0"))
-    began = time.monotonic()
     await far.search()
     assert await far.indexes_stored() == [history]
-    assert time.monotonic() - began < 60
 
-    took = []
     for _ in range(3):
         ours = sign(far, giant, Claims(ref="refs/heads/feature"))
         far.clock.move(seconds=PASS.total_seconds())
         before = giant.counts.total()
-        began = time.monotonic()
         await far.search()
         await far.look_up()
-        took.append(time.monotonic() - began)
         assert giant.counts.total() - before < 2 * PASS.total_seconds()
         assert ours in await far.indexes_stored()
-    assert max(took) < PASS.total_seconds()
     async with far.store.read() as tx:
         assert await logs.coverage(tx, giant.origin) == []
 
@@ -88,9 +82,7 @@ async def test_without_it_the_digest_is_had_when_its_minutes_are_read_at_the_cei
     await far.poll()
 
     asked = giant.counts.total()
-    began = time.monotonic()
     await far.looking.run_pass(lambda: False)
-    took = time.monotonic() - began
     asked = giant.counts.total() - asked
 
     async with far.store.read() as tx:
@@ -99,7 +91,6 @@ async def test_without_it_the_digest_is_had_when_its_minutes_are_read_at_the_cei
     assert 11 * 60 * 3 <= leaves <= 11 * 60 * 3 + 2 * 64 + 2
     assert await far.indexes_stored() == [ours]
     assert asked < leaves / 10 + 40  # the control, the borders, and a few proofs
-    assert took < 1.3 * leaves / 10 / CEILING + 8
     assert [lookup.read_at is not None for lookup in await far.lookups()] == [True]
 
 

@@ -31,7 +31,7 @@ async def test_what_was_signed_since_the_backup_is_found_again_once_and_is_no_hi
     world.noise(30)
     backed_up = tmp_path / "backup.db"
     options = WatchOptions(start=start)
-    async with Client(FetchOptions(timeout=2, attempts=1)) as client:
+    async with Client(FetchOptions(attempts=1)) as client:
         async with await Store.open(sqlite_url) as store:
             watch = Watch(world, store, client, options=options, watch_from=began, only="log")
             first = world.sign(claims=BRANCH)
