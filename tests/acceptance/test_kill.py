@@ -95,7 +95,7 @@ def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("fresh", ["sqlite", "postgresql"], indirect=True)
 async def test_killed_at_any_of_fifty_instants_a_poll_loses_and_repeats_nothing(
     fresh: Callable[[int], str], tmp_path: Path
