@@ -36,6 +36,8 @@ _FROM_REGISTRY = frozenset({Authority.PINNED, Authority.BASELINE, Authority.OBSE
 """The authorities of what the registry itself showed."""
 _BASELINE_LEFT = "registry-baseline-left:"
 """How the store's note begins of which tags of an artifact's first reading were not read with it; the artifact follows."""
+_READING = "registry-reading:"
+"""How the store's count of an artifact's readings begins; the artifact follows."""
 _SHOWN = 300
 _NAMED = 3
 
@@ -92,8 +94,9 @@ async def refresh(tools: Tools, stopping: Callable[[], bool] = lambda: False) ->
     listings = await asyncio.gather(
         *(_listing(tools, artifact, ref, troubles) for artifact, ref in tools.repositories.items())
     )
-    read = [each for each in listings if each is not None]
     async with tools.store.write() as tx:
+        read = [each for each, last in listings if each is not None and await _first_to_write(tx, each, last)]
+        overtaken = len(read) < sum(each is not None for each, _ in listings)
         begun, expected = await _observe(tx, read, tools.policy, began)
         reviewed = await judging.review(tx, tools.policy, began)
     found = expected + reviewed.promoted
@@ -103,7 +106,7 @@ async def refresh(tools: Tools, stopping: Callable[[], bool] = lambda: False) ->
         looked = await locating.look_up(tools.store, tools.lookup, tools.policy, tools.clock, stopping)
     errors = troubles.told()
     async with tools.store.write() as tx:
-        await _report(tx, tools, errors, began, whole=not more and not stopping())
+        await _report(tx, tools, errors, began, whole=not (more or overtaken or stopping()))
         again = await judging.review(tx, tools.policy, tools.clock())
         explained = await beside.take_in(tx, tools.clock())
         located = await locating.locate(tx, tools.policy, tools.clock(), lookup=tools.lookup is not None)
@@ -146,9 +149,12 @@ async def _report(tx: Tx, tools: Tools, errors: Mapping[str, str], began: dateti
             await health.report(tx, releases.UNREACHABLE, source_of(host), began, None)
 
 
-async def _listing(tools: Tools, artifact: str, ref: Reference, troubles: Troubles) -> Listing | None:
-    """Read one artifact's tags. None, and a trouble, when they could not be listed."""
+async def _listing(
+    tools: Tools, artifact: str, ref: Reference, troubles: Troubles
+) -> tuple[Listing | None, str | None]:
+    """Read one artifact's tags, and how often they were read before. None, and a trouble, when they could not be listed."""
     async with tools.store.read() as tx:
+        last = await meta.get(tx, f"{_READING}{artifact}")
         pinned = {(each.version, each.digest) for each in await _from_registry(tx, artifact)}
     try:
         read = await listing.read(tools.registry, artifact, ref, pinned)
@@ -157,10 +163,15 @@ async def _listing(tools: Tools, artifact: str, ref: Reference, troubles: Troubl
         async with tools.store.read() as tx:
             seen_before = await tags.current(tx, artifact)
         # Where there is no repository yet, its first tag will be a new release and no baseline.
-        return Listing(artifact, ref) if isinstance(error, NotFoundError) and not seen_before else None
+        return (Listing(artifact, ref) if isinstance(error, NotFoundError) and not seen_before else None), last
     for told in read.errors:
         troubles.add(ref.host, told)
-    return read
+    return read, last
+
+
+async def _first_to_write(tx: Tx, read: Listing, last: str | None) -> bool:
+    """Whether nobody else kept a reading since this one began: which of the two is older cannot be told, so the next pass reads anew."""
+    return await meta.next_number(tx, f"{_READING}{read.artifact}", last)
 
 
 async def _from_registry(tx: Tx, artifact: str) -> list[ExpectedDigest]:

@@ -10,9 +10,9 @@ import pytest
 from monitor.errors import RegistryError
 from monitor.fetch import Client, FetchOptions
 from monitor.model.release import Authority, DigestKind
-from monitor.releases import listing
+from monitor.releases import listing, refresh
 from monitor.rules.policy import Policy
-from monitor.store import releases
+from monitor.store import releases, tags
 from monitor.testbed import oci
 from tests.integration.releases.test_refresh import GRACE, RUNNER, release
 from tests.integration.releases.watched import Clock, Monitor
@@ -20,6 +20,7 @@ from tests.integration.releases.watched import Clock, Monitor
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from monitor.releases.reference import Reference
     from monitor.store.engine import Store
     from monitor.testbed.oci import Pushed
     from monitor.testbed.world import World
@@ -128,6 +129,34 @@ async def test_tags_that_fail_for_themselves_hide_no_other(world: World, monitor
     await monitor.refresh()
     async with monitor.store.read() as tx:
         assert "8.0.0" in await releases.versions(tx)
+
+
+async def test_a_reading_that_another_overtook_takes_nothing_back(world: World, monitor: Monitor) -> None:
+    """Somebody deletes a tag and runs `releases refresh` while the daemon's pass, begun before, is still on its way."""
+    await release(monitor)
+    inner, begun = monitor.refreshing.registry, monitor.clock()
+
+    class Slow:
+        tags, manifest = inner.tags, inner.manifest
+        overtaken = False
+
+        async def resolve(self, ref: Reference, tag: str) -> str | None:
+            digest = await inner.resolve(ref, tag)
+            if ref.repository == RUNNER and tag == "0.1.2" and not self.overtaken:
+                self.overtaken = True
+                world.registry.untag(RUNNER, "0.1.2")
+                await refresh.refresh(monitor.refreshing)
+            return digest
+
+    report = await refresh.refresh(replace(monitor.refreshing, registry=Slow()))
+    assert report.errors == {}
+    async with monitor.store.read() as tx:
+        assert "0.1.2" not in {each.tag for each in await tags.current(tx, "runner")}
+        (host,) = await releases.registries(tx)
+    assert host.last_success is not None
+    assert host.last_success >= begun
+    await monitor.refresh()
+    assert await monitor.rules() == ["tag-deleted"]
 
 
 @pytest.mark.parametrize("shape", ["wide", "deep"])
