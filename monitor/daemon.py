@@ -22,6 +22,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from monitor.errors import LostRaceError, NotLeaderError
 from monitor.model.log import LogState
+from monitor.rules.digest import PUSH_LAGS
 from monitor.store import health
 
 if TYPE_CHECKING:
@@ -193,9 +194,14 @@ class Daemon:
         return passed.error is None and passed.behind > 0 and passed.leaves > 0
 
     def _came(self, entries: int, findings: int) -> None:
-        """Wake those who wait for entries and findings: a hint, for they look by themselves too."""
+        """Wake those who wait for entries and findings: a hint, for they look by themselves too.
+
+        The registry is read at once, and again when all that explains the entries must lie beside its image.
+        """
         if entries:
-            self._loops["registry"].due.set()
+            registry = self._loops["registry"].due
+            registry.set()
+            asyncio.get_running_loop().call_later(PUSH_LAGS.total_seconds(), registry.set)
         if findings:
             self._loops["tell"].due.set()
 

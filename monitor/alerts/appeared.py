@@ -1,7 +1,7 @@
-"""Tells, in the thread of an alarm about an unknown digest, that a tag came to show that digest afterwards.
+"""Tells, in the thread of an alarm, that what it missed came to be there afterwards: a tag that shows the unknown digest, a log's entry.
 
-It closes nothing: whoever runs the workflow can push tags too. What was told is kept among the acts of the incident, so that it is
-told once for each tag and digest, whatever ends the program in between.
+It closes nothing: whoever runs the workflow can push tags too, and a log that kept an entry back did so. What was told is kept among
+the acts of the incident, so that it is told once, whatever ends the program in between.
 """
 
 from __future__ import annotations
@@ -12,27 +12,30 @@ from typing import TYPE_CHECKING
 from monitor.alerts import tell
 from monitor.alerts.incidents import US
 from monitor.model.incident import IncidentState
-from monitor.store import exposure, incidents
+from monitor.store import incidents, late
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from monitor.store.engine import Store, Tx
-    from monitor.store.exposure import LateTag
+    from monitor.store.late import LateEntries, LateTag
 
-APPEARED = "tag seen after the alarm"
-ALARM = "unexpected-digest"
+TAG = "tag seen after the alarm"
+ENTRY = "entry seen after the alarm"
+APPEARED = (TAG, ENTRY)
 _AT_ONCE = 20
-"""Tags told in one message; the rest in the next."""
+"""Told in one message; the rest in the next."""
 
 
 async def gather(store: Store, now: datetime) -> int:
-    """Queue the telling of every tag that is not told yet, an incident a transaction; how many tags."""
+    """Queue the telling of all that is not told yet, an incident a transaction; how much."""
+    waiting: dict[int, dict[tuple[str, str], None]] = {}
     async with store.read() as tx:
-        waiting: dict[int, dict[str, None]] = {}
-        for late in await exposure.late_tags(tx, ALARM):
-            waiting.setdefault(late.incident_id, {})[_words(late)] = None
-        told = {each: await _told(tx, each) for each in waiting}
+        for tag in await late.late_tags(tx, "unexpected-digest"):
+            waiting.setdefault(tag.incident_id, {})[TAG, _tag(tag)] = None
+        for each in await late.late_entries(tx, "entry-missing"):
+            waiting.setdefault(each.incident_id, {})[ENTRY, _entries(each)] = None
+        told = {incident_id: await _told(tx, incident_id) for incident_id in waiting}
     return sum(
         [
             await _tell(store, incident_id, [each for each in words if each not in told[incident_id]], now)
@@ -42,7 +45,7 @@ async def gather(store: Store, now: datetime) -> int:
     )
 
 
-async def _tell(store: Store, incident_id: int, waiting: list[str], now: datetime) -> int:
+async def _tell(store: Store, incident_id: int, waiting: list[tuple[str, str]], now: datetime) -> int:
     async with store.write() as tx:
         found = await incidents.get(tx, incident_id)
         if found is None or found.state is IncidentState.RESOLVED:
@@ -51,18 +54,24 @@ async def _tell(store: Store, incident_id: int, waiting: list[str], now: datetim
         await incidents.save(tx, found, after)  # first of all: whoever else would tell it waits here, and sees it told
         told = await _told(tx, incident_id)
         new = [each for each in waiting if each not in told][:_AT_ONCE]
-        for each in new:
-            await incidents.add_event(tx, incident_id, US, APPEARED, each, now)
+        for what, words in new:
+            await incidents.add_event(tx, incident_id, US, what, words, now)
         if new:
             await tell.notice(tx, after, now)
     return len(new)
 
 
-def _words(late: LateTag) -> str:
+def _tag(found: LateTag) -> str:
     """The same for the same tag and digest, however often it comes and goes."""
-    seen = late.seen
+    seen = found.seen
     return f"{seen.artifact}:{seen.tag} shows {seen.digest}; only an approval or a person closes this"
 
 
-async def _told(tx: Tx, incident_id: int) -> set[str]:
-    return {each.detail for each in await incidents.events(tx, incident_id) if each.what == APPEARED}
+def _entries(found: LateEntries) -> str:
+    alone = found.end - found.begin == 1
+    what = f"entry {found.begin} is" if alone else f"entries {found.begin} to {found.end - 1} are all"
+    return f"{what} in {found.log} by now; only a person closes this"
+
+
+async def _told(tx: Tx, incident_id: int) -> set[tuple[str, str]]:
+    return {(each.what, each.detail) for each in await incidents.events(tx, incident_id) if each.what in APPEARED}

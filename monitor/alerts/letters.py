@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 _MAX_READ = 50
 """Findings of a delivery that are read to word it; all are counted."""
-_TOLD = ("acknowledged", "resolved", "recovered", *acts.ACTS, appeared.APPEARED)
+_TOLD = ("acknowledged", "resolved", "recovered", *acts.ACTS, *appeared.APPEARED)
 """What was done to an incident that messages repeat."""
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from monitor.cli import output, run
-from monitor.cli.output import Format
-from monitor.model.text import visible
+from monitor.cli.options import DocumentOption  # noqa: TC001 - typer reads it at run time
+from monitor.cli.output import Document
+from monitor.model.text import number, visible
 
 if TYPE_CHECKING:
     from monitor.history.digest import DigestAnswer
@@ -24,11 +25,12 @@ async def show(
     digest: Annotated[
         str, typer.Argument(metavar="DIGEST", help="sha256:… of an image, an index or a file, known or not.")
     ],
-    form: Annotated[Format, typer.Option("--format", help="table (for people) or json.")] = Format.TABLE,
+    form: DocumentOption = Document.TABLE,
 ) -> int:
     """Say who signed a digest, whose it is, which tags reach it, and how far we would know.
 
-    Exit status 3 when a signature over it should not exist or it was pulled, 5 when a log was not read whole, else 0.
+    Exit status 3 when a signature over it should not exist, a released tag was moved to it, or it was pulled; 5 when a log was not
+    read whole, else 0.
     """
     from monitor.history import digest as history  # noqa: PLC0415 - late, as everything that `--help` can do without
 
@@ -36,17 +38,18 @@ async def show(
     wanted = history.normalised(digest)
     async with run.stored(settings) as store, store.read() as tx:
         answer = await history.answer(tx, wanted, settings.policy)
-    if form is Format.TABLE:
+    if form is Document.TABLE:
         _print(answer)
     else:
-        typer.echo(json.dumps(output.plain(answer), indent=2 if form is Format.JSON else None))
+        typer.echo(json.dumps(output.plain(answer), indent=2 if form is Document.JSON else None))
     if answer.standing in {history.Standing.SUSPECT, history.Standing.WITHDRAWN}:
         return run.Exit.FINDINGS
     return run.Exit.OPERATIONAL if answer.known_since is None else run.Exit.CLEAN
 
 
 def _print(answer: DigestAnswer) -> None:
-    from monitor.history.digest import told  # noqa: PLC0415
+    from monitor.history import digest as history  # noqa: PLC0415
+    from monitor.store.reading import EVER  # noqa: PLC0415
 
     typer.echo(f"{answer.digest}\n{visible(answer.verdict)}")
     accepted = "no signature seen" if not answer.signatures else answer.accepted or "not known"
@@ -73,7 +76,7 @@ def _print(answer: DigestAnswer) -> None:
         output.record([*pairs, *logged, *((f"  {name}", getattr(row, name)) for name in judged)])
     typer.echo(f"\ntags: {len(answer.tags)}")
     for observation in answer.tags:
-        typer.echo(visible(f"  {told(observation)}"))
+        typer.echo(visible(f"  {history.told(observation)}"))
     if answer.bundles:
         typer.echo(f"\nbeside it in the registry: {len(answer.bundles)}")
     for bundle in answer.bundles:
@@ -83,8 +86,13 @@ def _print(answer: DigestAnswer) -> None:
             visible(f"  {bundle.kind}, {what}, by {bundle.identity or 'a bare key'}: verifies {bundle.verified}{why}")
         )
     seen = sum(bool(each.entries) for each in answer.disguises)
-    typer.echo(f"\nlooked for {len(answer.disguises)} values that cosign logs for it; {seen} stand in a log we read")
+    typer.echo(
+        f"\nlooked for {number(len(answer.disguises), 'value')} that cosign logs for it: {seen or 'none'} in a log we read"
+    )
+    read: list[tuple[str, object]] = []
     if answer.known_since is not None:
-        output.record([("read whole since", answer.known_since), ("until", answer.known_until)])
+        since = "their first entries" if answer.known_since == EVER else answer.known_since
+        read = [("logs read whole since", since), ("until", answer.known_until)]
+    output.record([*read, ("registry read whole at", answer.registry_read_at)])
     for caveat in answer.caveats:
         typer.echo(visible(f"but: {caveat}"))

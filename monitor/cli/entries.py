@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from monitor.cli import output, run
-from monitor.cli.options import AfterOption, FormatOption, LimitOption, cut, filtered, page
-from monitor.cli.output import Format
+from monitor.cli.options import AfterOption, DocumentOption, FormatOption, LimitOption, cut, filtered, page
+from monitor.cli.output import Document, Format
 from monitor.errors import MonitorError
 from monitor.model.entry import CLAIM_NAMES
 from monitor.model.filters import EntryFilter
@@ -52,15 +52,15 @@ async def list_(
 async def show(
     context: typer.Context,
     entry_id: Annotated[int, typer.Argument(metavar="ID", help="The entry's id, as `entries list` shows it.")],
-    form: Annotated[Format, typer.Option("--format", help="table (for people) or json.")] = Format.TABLE,
+    form: DocumentOption = Document.TABLE,
 ) -> None:
     """Show one entry: its place, signers, claims, findings and proof; as JSON with the leaf's own bytes."""
     async with run.reading(context) as store:
         whole = await _whole(store, entry_id)
-    if form is Format.TABLE:
+    if form is Document.TABLE:
         _print(whole)
     else:
-        typer.echo(json.dumps(_document(whole), indent=2 if form is Format.JSON else None))
+        typer.echo(json.dumps(_document(whole), indent=2 if form is Document.JSON else None))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from monitor.cli import output, run
-from monitor.cli.output import Format
+from monitor.cli.options import DocumentOption  # noqa: TC001 - typer reads it at run time
+from monitor.cli.output import Document
 from monitor.model.text import visible
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ async def check(
     releases_only: Annotated[
         bool, typer.Option("--releases-only", help="The hardened patterns refuse pre-releases.")
     ] = False,
-    form: Annotated[Format, typer.Option("--format", help="table (for people) or json.")] = Format.TABLE,
+    form: DocumentOption = Document.TABLE,
 ) -> int:
     """Try the published patterns against identities that they should refuse, and print hardened ones.
 
@@ -49,14 +50,14 @@ async def check(
     if tool is not None:
         typer.echo(admission.TOOLS[tool](policy, checked), nl=False)
         return run.Exit.CLEAN
-    if form is Format.TABLE:
+    if form is Document.TABLE:
         for each in checked:
             _print(each)
         for unseen in hardening.UNSEEN:
             typer.echo(f"beyond patterns: {unseen}")
         typer.echo("\n`identities check --for cosign|kyverno|policy-controller|ratify` prints them for each tool.")
     else:
-        typer.echo(json.dumps(output.plain(checked), indent=2 if form is Format.JSON else None))
+        typer.echo(json.dumps(output.plain(checked), indent=2 if form is Document.JSON else None))
     return run.Exit.FINDINGS if any(each.weaknesses or each.refused for each in checked) else run.Exit.CLEAN
 
 

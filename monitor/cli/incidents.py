@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from monitor.cli import output, run
-from monitor.cli.options import AfterOption, FormatOption, LimitOption, cut, filtered, page
-from monitor.cli.output import Format
+from monitor.cli.options import AfterOption, DocumentOption, FormatOption, LimitOption, cut, filtered, page
+from monitor.cli.output import Document, Format
 from monitor.errors import MonitorError, SettingsError
 from monitor.model.filters import FindingFilter, IncidentFilter, Page
 from monitor.model.text import visible
@@ -57,7 +57,7 @@ async def list_(
 async def show(
     context: typer.Context,
     incident_id: IdArgument,
-    form: Annotated[Format, typer.Option("--format", help="table (for people) or json.")] = Format.TABLE,
+    form: DocumentOption = Document.TABLE,
 ) -> None:
     """Show one incident: its findings with what was expected beside what was seen, what people did, and what was told."""
     from monitor.history.rows import finding_row, incident_row  # noqa: PLC0415
@@ -72,7 +72,7 @@ async def show(
         events = await incidents.events(tx, incident_id)
         told = await deliveries.of_incident(tx, incident_id)
     row = incident_row(incident)
-    if form is not Format.TABLE:
+    if form is not Document.TABLE:
         document = {
             "incident": output.plain(row),
             "findings": [
@@ -81,7 +81,7 @@ async def show(
             "events": output.plain(events),
             "deliveries": output.plain(told),
         }
-        typer.echo(json.dumps(document, indent=2 if form is Format.JSON else None))
+        typer.echo(json.dumps(document, indent=2 if form is Document.JSON else None))
         return
     output.record([(name, getattr(row, name)) for name in row.__dataclass_fields__])
     for each in held:

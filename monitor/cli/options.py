@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_type_hi
 
 import typer
 
-from monitor.cli.output import Format
+from monitor.cli.output import Document, Format
 from monitor.errors import SettingsError
 from monitor.model import filters
 from monitor.model.filters import Page
@@ -31,6 +31,7 @@ _CHOICES: dict[str, str] = {
 """Filters that take one word of an enumeration."""
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print it.")]
+DocumentOption = Annotated[Document, typer.Option("--format", help="table (for people) or json.")]
 AfterOption = Annotated[
     int | None, typer.Option("--after", help="Only rows after the row of this id (the next page).", min=0)
 ]

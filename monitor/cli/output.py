@@ -26,6 +26,14 @@ _FORMULA = ("=", "+", "-", "@")
 _UNLIMITED = 100_000
 
 
+class Document(StrEnum):
+    """The formats of what is no list: a table for people, or one JSON document, over many lines or on one."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
 class Format(StrEnum):
     """The formats that every list takes."""
 

@@ -13,7 +13,7 @@ from monitor.cli import output, run
 from monitor.cli.options import FormatOption  # noqa: TC001 - typer reads it at run time
 from monitor.cli.output import Format
 from monitor.errors import SettingsError
-from monitor.model.text import visible
+from monitor.model.text import number, visible
 
 app = typer.Typer(help="What releases may sign.", no_args_is_help=True)
 
@@ -55,7 +55,7 @@ async def import_(
         if not done.added
         else "stored entries are judged again by the running monitor, or the next `poll`"
     )
-    typer.echo(f"releases {', '.join(done.versions)}: {done.digests} digests; {news}")
+    typer.echo(f"releases {', '.join(done.versions)}: {number(done.digests, 'digest')}; {news}")
 
 
 @app.command("list")
@@ -126,7 +126,7 @@ async def approve(
     async with run.stored(settings) as store:
         done = await ledger.approve(store, version, settings.policy, word, artifacts=artifact or (), observed=observed)
     news = f"approved by {word.author}" if done.added else "all of it was approved before"
-    typer.echo(visible(f"release {version}: {len(done.digests)} digests; {news}"))
+    typer.echo(visible(f"release {version}: {number(len(done.digests), 'digest')}; {news}"))
 
 
 @app.command()
@@ -160,7 +160,8 @@ async def refresh(context: typer.Context) -> int:
         report = await app.read_registry(lambda: False)
         while report.more:
             report = await app.read_registry(lambda: False)
-    typer.echo(f"{report.tags} release tags, {report.begun} new; {report.bundles} new signatures beside them")
+    beside = number(report.bundles, "new signature")
+    typer.echo(f"{number(report.tags, 'release tag')}, {report.begun} new; {beside} beside them")
     for host, error in report.errors.items():
         typer.echo(visible(f"{host}: {error}"), err=True)
     return run.Exit.OPERATIONAL if report.errors else run.Exit.CLEAN

@@ -17,7 +17,24 @@ def unset(settings: Settings, *, digests: bool = False) -> Iterator[str]:
     known = digests or bool(settings.expected or settings.registry.repositories)
     ignored = [log.origin for log in settings.watch.logs if log.ignore]
     yield from coverage.unchecked(settings.policy, digests=known, ignored=ignored)
+    yield from _unread(settings)
     if not settings.alerts.security_contact:
         yield "no security contact (alerts.security_contact): messages cannot say whom to call"
     if not settings.slack.mention and (settings.slack.token or settings.slack.webhook):
         yield "nobody to mention (slack.mention): a critical message calls nobody by name"
+
+
+def _unread(settings: Settings) -> Iterator[str]:
+    """Artifacts of which a registry that is read otherwise is not asked."""
+    artifacts, repositories = settings.policy.artifacts, settings.registry.repositories
+    if not repositories:
+        return
+    missing = [each for each in artifacts if each not in repositories]
+    if missing:
+        yield (
+            f"no repository of {', '.join(missing)} (registry.repositories): what is signed as such is unexpected unless a "
+            "release file lists it, and every release lacks it"
+        )
+    strange = [each for each in repositories if each not in artifacts]
+    if strange:
+        yield f"registry.repositories names what no workflow publishes: {', '.join(strange)}"

@@ -137,7 +137,7 @@ def _retry_after(text: str) -> float | None:
         return min(float(text[:12]), _LONGEST_WAIT)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from monitor.entries import payloads
 from monitor.errors import SettingsError
-from monitor.model.filters import EntryFilter, Page
+from monitor.model.filters import EntryFilter, FindingFilter, Page
 from monitor.model.finding import Accepted, Severity
-from monitor.model.release import VOUCHING, Authority, DigestKind, DigestStatus
+from monitor.model.release import VOUCHING, DigestKind, DigestStatus
 from monitor.model.rulebook import RULES
 from monitor.model.text import clip, rfc3339, visible
 from monitor.rules import published
-from monitor.store import bundles, entries, reading, releases, tags
+from monitor.store import bundles, entries, findings, reading, releases, tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -35,13 +35,14 @@ _PAGE = 200
 _MOST = 2_000
 """Entries of one digest that are looked through: more than any release has."""
 _SHOWN = 80
+_MOVED = "tag-moved"
 
 
 class Standing(StrEnum):
     """The verdict, the worst that applies."""
 
     SUSPECT = "suspect"
-    """A signature in our name over it has a high or critical finding."""
+    """A signature in our name over it has a high or critical finding, or a released tag was moved to it, which is no release's."""
     WITHDRAWN = "withdrawn"
     """It belongs only to releases that were pulled."""
     RELEASED = "released"
@@ -83,6 +84,8 @@ class DigestAnswer:
     bundles: tuple[StoredBundle, ...]
     known_since: datetime | None
     known_until: datetime | None
+    registry_read_at: datetime | None
+    """Until when every registry is known; None where there is none, or one was never read whole."""
     caveats: tuple[str, ...]
 
 
@@ -107,14 +110,17 @@ async def answer(tx: Tx, digest: str, policy: Policy) -> DigestAnswer:
     observed, beside = await tags.of_digest(tx, digest), await bundles.of_digest(tx, digest)
     watched = await reading.watched(tx)
     withdrawn = tuple(pulled[each.version] for each in _once(mine) if each.version in pulled)
-    standing = _standing(mine, withdrawn, found, observed, stands_for)
-    caveats = [*_caveats(watched is not None, bool(observed), policy)]
+    vouched = any(each.authority in VOUCHING for each in mine)
+    moved = not vouched and bool(await findings.list_findings(tx, FindingFilter(rule=_MOVED, digest=digest), Page(1)))
+    standing = _standing(mine, withdrawn, found, observed, stands_for, moved=moved)
+    read_at = releases.known_until(await releases.registries(tx))
+    caveats = [*_caveats(watched is not None, read_at, bool(observed), policy)]
     if not whole:
         caveats.append(f"more than {_MOST} entries show one value; the first of them were read")
     return DigestAnswer(
         digest=digest,
         standing=standing,
-        verdict=_verdict(standing, mine, found),
+        verdict=_verdict(standing, mine, found, moved=moved),
         accepted=published.worst(each.accepted for each in found if not each.disproven) if found else None,
         expected=tuple(mine),
         withdrawn=withdrawn,
@@ -125,6 +131,7 @@ async def answer(tx: Tx, digest: str, policy: Policy) -> DigestAnswer:
         bundles=tuple(beside),
         known_since=watched[0] if watched else None,
         known_until=watched[1] if watched else None,
+        registry_read_at=read_at,
         caveats=tuple(caveats),
     )
 
@@ -172,10 +179,12 @@ def _standing(
     found: Sequence[EntryRow],
     observed: Sequence[TagObservation],
     stands_for: Sequence[str],
+    *,
+    moved: bool,
 ) -> Standing:
     vouched = {each.version for each in mine if each.authority in VOUCHING}
     standing = [row for row in found if not row.disproven]
-    if any(_grave(row) for row in standing):
+    if moved or any(_grave(row) for row in standing):
         return Standing.SUSPECT
     if vouched:
         if vouched <= {each.version for each in withdrawn}:
@@ -194,14 +203,16 @@ def _grave(row: EntryRow) -> bool:
     return any(rule in RULES and RULES[rule].severity >= Severity.HIGH for rule in row.rules)
 
 
-def _verdict(standing: Standing, mine: Sequence[ExpectedDigest], found: Sequence[EntryRow]) -> str:
-    undisputed = [each for each in mine if each.authority is not Authority.DISPUTED]
-    named = ", ".join(dict.fromkeys(f"{each.artifact} {each.version}" for each in undisputed))
+def _verdict(standing: Standing, mine: Sequence[ExpectedDigest], found: Sequence[EntryRow], *, moved: bool) -> str:
+    vouched = [each for each in mine if each.authority in VOUCHING]
+    named = ", ".join(dict.fromkeys(f"{each.artifact} {each.version}" for each in vouched))
     rules = ", ".join(dict.fromkeys(rule for row in found for rule in row.rules))
+    wrong = [f"a signature over it should not exist: {rules}"] if any(_grave(row) for row in found) else []
+    wrong += [f"a released tag was moved to it: {_MOVED}"] if moved else []
     waits = any(row.digest_status is DigestStatus.PENDING for row in found)
     whose = f"It belongs to {named}" if named else "It belongs to no release we know"
     return {
-        Standing.SUSPECT: f"{whose}, and a signature over it should not exist: {rules}.",
+        Standing.SUSPECT: f"{whose}, and {', and '.join(wrong)}.",
         Standing.WITHDRAWN: f"It was {named}, which was pulled: do not use it.",
         Standing.RELEASED: f"It belongs to {named}."
         if named
@@ -214,15 +225,17 @@ def _verdict(standing: Standing, mine: Sequence[ExpectedDigest], found: Sequence
     }[standing]
 
 
-def _caveats(watched: bool, registry: bool, policy: Policy) -> Iterator[str]:  # noqa: FBT001 - both named where it is called
+def _caveats(watched: bool, read_at: datetime | None, tagged: bool, policy: Policy) -> Iterator[str]:  # noqa: FBT001 - named where it is called
     yield (
         f"only signatures that bear {policy.owner}'s name, or are over a released digest's payload in that name, are kept: "
         "another signer's would not be seen here"
     )
     if not watched:
         yield "a followed log has a gap or was never read: a signature may exist that we did not see (`status` says where)"
-    if not registry:
-        yield "no tag that we read ever resolved to it; tags other than those read are not known"
+    if read_at is None:
+        yield "no registry was ever read whole: a tag may lead to it that we do not know"
+    elif not tagged:
+        yield "no tag that we read ever resolved to it; tags other than releases and `latest` are not read"
 
 
 def _once(mine: Iterable[ExpectedDigest]) -> Iterator[ExpectedDigest]:

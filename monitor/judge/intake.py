@@ -93,9 +93,9 @@ def _decide(
     return _Verdicts(replace(judgement, revision=bench.revision(generation) + (_OPEN if open_question else "")))
 
 
-async def expected(tx: Tx, entry: LogEntry, *, alarmed: bool = False) -> Expectations:
+async def expected(tx: Tx, entry: LogEntry, policy: Policy, *, alarmed: bool = False) -> Expectations:
     """Return what is expected of an entry. `alarmed` says that it was judged unexpected before."""
-    found = await releases.expectations(tx, entry_rules.logged_hash(entry))
+    found = await releases.expectations(tx, entry_rules.logged_hash(entry), policy.sufficient)
     runs = {signer.certificate.run for signer in entry.signers if signer.trusted and signer.certificate}
     attempts = [each for run in sorted(filter(None, runs)) for each in await signatures.attempts(tx, run)]
     return replace(found, attempts=tuple(attempts), alarmed=alarmed)
@@ -120,7 +120,7 @@ async def take(
         if reading.entry is None:
             continue
         entry = await issuances.joined(tx, reading.entry)
-        expectations = await expected(tx, entry)
+        expectations = await expected(tx, entry, bench.policy)
         verdicts = _decide(entry, expectations, bench, generation, now)
         await health.report(tx, "rule-failed", RULES_SOURCE, now, verdicts.error) if verdicts.error else None
         if not verdicts.judgement.related:

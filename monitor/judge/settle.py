@@ -34,7 +34,7 @@ async def settle(tx: Tx, stored: StoredEntry, bench: Bench, prefilter: Prefilter
         return Taken()
     entry = await issuances.joined(tx, again)
     generation = await releases.generation(tx)
-    expectations = await expected(tx, entry, alarmed=stored.digest_status is DigestStatus.UNEXPECTED)
+    expectations = await expected(tx, entry, bench.policy, alarmed=stored.digest_status is DigestStatus.UNEXPECTED)
     judgement = decide(entry, expectations, bench, generation, now)
     await entries.set_judgement(tx, stored.id, entry, judgement, now)
     await issuances.kept(tx, stored.id, entry, bench.policy, now, history=judgement.history)

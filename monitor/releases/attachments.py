@@ -14,6 +14,7 @@ import structlog
 from monitor.errors import FetchError, MonitorError
 from monitor.releases import beside
 from monitor.releases.beside import Examined
+from monitor.releases.listing import unanswered
 from monitor.store import bundles, signatures
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ async def ask(tools: Tools, troubles: Troubles, stopping: Callable[[], bool]) ->
     async with tools.store.read() as tx:
         older = began if await signatures.pending(tx) else began - _AGAIN
     asked: set[tuple[str, str]] = set()
+    silent: set[str] = set()
     while not stopping():
         async with tools.store.read() as tx:
             due = await bundles.due(tx, began - _RECENT, older, before=began, limit=_A_STEP)
@@ -51,7 +53,7 @@ async def ask(tools: Tools, troubles: Troubles, stopping: Callable[[], bool]) ->
             return kept, True
         asked |= {(each.artifact, each.digest) for each in due}
         limit = asyncio.Semaphore(_AT_ONCE)
-        results = await asyncio.gather(*(_one(tools, each, limit) for each in due))
+        results = await asyncio.gather(*(_one(tools, each, limit, silent) for each in due))
         async with tools.store.write() as tx:
             for attachment, found in results:
                 ref = tools.repositories.get(attachment.artifact)
@@ -66,17 +68,25 @@ async def ask(tools: Tools, troubles: Troubles, stopping: Callable[[], bool]) ->
     return kept, True
 
 
-async def _one(tools: Tools, attachment: Attachment, limit: asyncio.Semaphore) -> tuple[Attachment, Examined]:
-    """Fetch and verify what lies beside one digest; what could not be had is said."""
+async def _one(
+    tools: Tools, attachment: Attachment, limit: asyncio.Semaphore, silent: set[str]
+) -> tuple[Attachment, Examined]:
+    """Fetch and verify what lies beside one digest; what could not be had is said. A host that does not answer joins `silent`."""
     ref = tools.repositories.get(attachment.artifact)
     if ref is None:
         return attachment, Examined()
     async with tools.store.read() as tx:
         known = await bundles.known(tx, attachment.artifact, attachment.digest, tools.examiner.root.digest)
     async with limit:
+        if ref.host in silent:
+            return attachment, Examined(
+                missed=f"{ref}: not asked what lies beside {attachment.digest}: it does not answer"
+            )
         try:
             found = await tools.examiner.examine(attachment.artifact, ref, attachment.digest, known, tools.clock())
         except FetchError as error:
+            if unanswered(error):
+                silent.add(ref.host)
             return attachment, Examined(missed=str(error))
         except MonitorError as error:
             _log.warning("attachments unread", artifact=attachment.artifact, digest=attachment.digest, error=str(error))

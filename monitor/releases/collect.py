@@ -41,7 +41,7 @@ _SHOWN = 256
 class Fetched:
     """One signature as it lies in the registry, or why it could not be had.
 
-    `source` names it among those beside the digest, the same in every pass. With an `error`, `lasting` says that asking again cannot help.
+    `source` names it among those beside the digest, the same in every pass.
     """
 
     source: str
@@ -49,7 +49,6 @@ class Fetched:
     annotations: Mapping[str, str] = field(default_factory=dict, repr=False)
     blob: bytes = field(default=b"", repr=False)
     error: str = ""
-    lasting: bool = False
 
     def read(self) -> Attached:
         """What it says. FormatError."""
@@ -122,13 +121,11 @@ async def _layers(
             continue
         if layer.size > MAX_BUNDLE:
             told = f"a signature of {layer.size} bytes; at most {MAX_BUNDLE} are fetched"
-            yield Fetched(source, layer.media_type, error=told, lasting=True)
+            yield Fetched(source, layer.media_type, error=told)
             continue
         try:
             blob = await registry.blob(ref, layer.digest, MAX_BUNDLE)
-        except OversizeError as error:
-            yield Fetched(source, layer.media_type, error=str(error), lasting=True)
-        except (RegistryError, NotFoundError) as error:
+        except (RegistryError, NotFoundError, OversizeError) as error:
             yield Fetched(source, layer.media_type, error=str(error))
         else:
             yield Fetched(source, layer.media_type, layer.annotations, blob)

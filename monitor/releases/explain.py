@@ -111,12 +111,17 @@ def compare(found: Explained, log: str, index: int, leaf: bytes | None, protocol
     key = f"{index}:{cited.leaf_hash.hex()[:16]}"
     if leaf is None:
         summary = f"The {found.kind} of {what} cites entry {index}, and the log has none there."
-        return Conflict(ConflictKind.MISSING, log, f"bundle-missing:{key}", summary, index, kept)
+        return Conflict(ConflictKind.MISSING, log, missing_key(index, cited.leaf_hash), summary, index, kept)
     told = _against(attached, cited, leaf, protocol)
     if not told:
         return None
     summary = f"The {found.kind} of {what} cites entry {index} of the log, which is {told}."
     return Conflict(ConflictKind.BUNDLE_MISMATCH, log, f"bundle:{key}", summary, index, (*kept, ("leaf", leaf)))
+
+
+def missing_key(index: int, leaf_hash: bytes) -> str:
+    """Name an entry that a log does not have, the same for every signature that cites it; `store.late` knows it by its end."""
+    return f"bundle-missing:{index}:{leaf_hash.hex()[:16]}"
 
 
 def _against(attached: Attached, cited: Cited, leaf: bytes, protocol: Protocol) -> str:

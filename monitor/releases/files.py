@@ -279,7 +279,12 @@ def _is_table(value: object) -> TypeGuard[Mapping[str, object]]:
 
 
 def _said(value: object) -> str:
-    return "missing" if value is None else clip(visible(repr(value)), _SHOWN)
+    if value is None:
+        return "missing"
+    try:
+        return clip(visible(repr(value)), _SHOWN)
+    except ValueError:  # Python writes out no whole number of more than 4,300 digits
+        return "a number too long to print"
 
 
 def _unrepeated(pairs: list[tuple[str, object]]) -> dict[str, object]:

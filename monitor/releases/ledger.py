@@ -136,9 +136,15 @@ async def approve(
     `artifacts` narrows it; `observed` vouches for what its tags resolve to now instead, where they were moved. SettingsError when
     there is nothing to vouch for.
     """
+    named = frozenset(artifacts)
+    if strange := named - frozenset(policy.artifacts):
+        raise SettingsError(
+            f"no artifact is called {', '.join(visible(each) for each in sorted(strange))}",
+            cure=f"they are {', '.join(policy.artifacts)}",
+        )
     async with store.write() as tx:
         known = await kept.digests(tx, version)
-        wanted = frozenset(artifacts) or {each.artifact for each in known}
+        wanted = named or {each.artifact for each in known}
         chosen = await _to_approve(tx, version, [each for each in known if each.artifact in wanted], observed=observed)
         if not chosen:
             raise SettingsError(

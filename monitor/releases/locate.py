@@ -20,7 +20,7 @@ from monitor.model.log import Conflict, ConflictKind, Mode, Protocol, uncovered
 from monitor.model.release import Authority, InLog
 from monitor.model.text import parse_rfc3339
 from monitor.releases.beside import kept
-from monitor.releases.explain import compare
+from monitor.releases.explain import compare, missing_key
 from monitor.releases.ledger import BASELINE_READ
 from monitor.rules.integrity import Beside
 from monitor.store import bundles, entries, health, logs, meta, releases
@@ -217,7 +217,7 @@ def _missing(bundle: StoredBundle, place: _Place) -> Conflict:
     return told or Conflict(
         ConflictKind.MISSING,
         place.log.origin,
-        _key(bundle),
+        missing_key(place.index, bundle.leaf_hash or b""),
         f"A signature beside {bundle.artifact} cites entry {place.index}, and the log has none there.",
         place.index,
         (("bundle", bundle.data or b""),),

@@ -7,56 +7,39 @@ transactions that hold no network; a registry that could not be read wholly neve
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
-
-import structlog
+from typing import TYPE_CHECKING
 
 from monitor.errors import FetchError, NotFoundError
 from monitor.judge import releases as judging
 from monitor.judge.releases import BELOW
 from monitor.model.release import VOUCHING, Authority, DigestKind, ExpectedDigest, Version
 from monitor.model.text import clip, rfc3339, visible
-from monitor.releases import attachments, beside
+from monitor.releases import attachments, beside, listing
 from monitor.releases import locate as locating
 from monitor.releases.ledger import BASELINE_READ, of_tag, predicted
-from monitor.releases.reference import INDEXES
-from monitor.rules.release import LATEST
+from monitor.releases.listing import Listing
 from monitor.store import bundles, health, meta, releases, tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from monitor.model.release import TagObservation
     from monitor.releases.beside import Examiner
     from monitor.releases.ports import Leaves
-    from monitor.releases.reference import Manifest, Reference
+    from monitor.releases.reference import Reference
     from monitor.rules.policy import Policy
     from monitor.store.engine import Store, Tx
 
-_log = structlog.get_logger(__name__)
-
-_AT_ONCE = 8
-"""Requests in flight for one artifact."""
-_MOST_TAGS = 20_000
-_MOST_BELOW = 500
-_DEEPEST = 3
+_FROM_REGISTRY = frozenset({Authority.PINNED, Authority.BASELINE, Authority.OBSERVED, Authority.DISPUTED})
+"""The authorities of what the registry itself showed."""
+_BASELINE_LEFT = "registry-baseline-left:"
+"""How the store's note begins of which tags of an artifact's first reading were not read with it; the artifact follows."""
+_READING = "registry-reading:"
+"""How the store's count of an artifact's readings begins; the artifact follows."""
 _SHOWN = 300
 _NAMED = 3
-
-
-class Registry(Protocol):
-    """A registry as this room reads it. Every method raises FetchError when it cannot be asked or contradicts itself."""
-
-    async def tags(self, ref: Reference) -> tuple[str, ...]:
-        """Return every tag of a repository."""
-
-    async def resolve(self, ref: Reference, tag: str) -> str | None:
-        """Return the verified digest that a tag resolves to; None when there is no such tag."""
-
-    async def manifest(self, ref: Reference, tag_or_digest: str) -> Manifest | None:
-        """Return a manifest whose bytes hash to its digest; None when there is none such."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +47,7 @@ class Tools:
     """What a pass works with. `repositories` names the repository of each artifact, none where no registry is configured."""
 
     store: Store
-    registry: Registry
+    registry: listing.Registry
     repositories: Mapping[str, Reference]
     examiner: Examiner
     policy: Policy
@@ -84,18 +67,6 @@ class RefreshReport:
     findings: int = 0
     errors: Mapping[str, str] = field(default_factory=dict)
     more: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    """One artifact's tags as read: `seen` those resolved, `below` every manifest below a digest that is new to us."""
-
-    artifact: str
-    ref: Reference
-    listed: frozenset[str]
-    seen: Mapping[str, str]
-    below: Mapping[str, tuple[str, ...]]
-    errors: tuple[str, ...]
 
 
 class Troubles:
@@ -123,8 +94,9 @@ async def refresh(tools: Tools, stopping: Callable[[], bool] = lambda: False) ->
     listings = await asyncio.gather(
         *(_listing(tools, artifact, ref, troubles) for artifact, ref in tools.repositories.items())
     )
-    read = [each for each in listings if each is not None]
     async with tools.store.write() as tx:
+        read = [each for each, last in listings if each is not None and await _first_to_write(tx, each, last)]
+        overtaken = len(read) < sum(each is not None for each, _ in listings)
         begun, expected = await _observe(tx, read, tools.policy, began)
         reviewed = await judging.review(tx, tools.policy, began)
     found = expected + reviewed.promoted
@@ -134,7 +106,7 @@ async def refresh(tools: Tools, stopping: Callable[[], bool] = lambda: False) ->
         looked = await locating.look_up(tools.store, tools.lookup, tools.policy, tools.clock, stopping)
     errors = troubles.told()
     async with tools.store.write() as tx:
-        await _report(tx, tools, errors, began, whole=not more and not stopping())
+        await _report(tx, tools, errors, began, whole=not (more or overtaken or stopping()))
         again = await judging.review(tx, tools.policy, tools.clock())
         explained = await beside.take_in(tx, tools.clock())
         located = await locating.locate(tx, tools.policy, tools.clock(), lookup=tools.lookup is not None)
@@ -177,115 +149,88 @@ async def _report(tx: Tx, tools: Tools, errors: Mapping[str, str], began: dateti
             await health.report(tx, releases.UNREACHABLE, source_of(host), began, None)
 
 
-async def _listing(tools: Tools, artifact: str, ref: Reference, troubles: Troubles) -> _Listing | None:
-    """Read one artifact's tags. None, and a trouble, when they could not be listed."""
+async def _listing(
+    tools: Tools, artifact: str, ref: Reference, troubles: Troubles
+) -> tuple[Listing | None, str | None]:
+    """Read one artifact's tags, and how often they were read before. None, and a trouble, when they could not be listed."""
+    async with tools.store.read() as tx:
+        last = await meta.get(tx, f"{_READING}{artifact}")
+        pinned = {(each.version, each.digest) for each in await _from_registry(tx, artifact)}
     try:
-        named = await tools.registry.tags(ref)
+        read = await listing.read(tools.registry, artifact, ref, pinned)
     except FetchError as error:
         troubles.add(ref.host, str(error))
         async with tools.store.read() as tx:
             seen_before = await tags.current(tx, artifact)
         # Where there is no repository yet, its first tag will be a new release and no baseline.
-        empty = isinstance(error, NotFoundError) and not seen_before
-        return _Listing(artifact, ref, frozenset(), {}, {}, ()) if empty else None
-    wanted = [tag for tag in dict.fromkeys(named) if tag == LATEST or Version.parse(tag)][:_MOST_TAGS]
-    limit = asyncio.Semaphore(_AT_ONCE)
-    seen: dict[str, str] = {}
-    gone: set[str] = set()
-    errors: list[str] = []
-
-    async def resolve(tag: str) -> None:
-        async with limit:
-            try:
-                digest = await tools.registry.resolve(ref, tag)
-            except FetchError as error:
-                errors.append(str(error))
-                return
-        if digest is None:
-            gone.add(tag)
-        else:
-            seen[tag] = digest
-
-    await asyncio.gather(*(resolve(tag) for tag in wanted))
-    async with tools.store.read() as tx:
-        known = {each.digest for each in await tags.current(tx, artifact)}
-    below: dict[str, tuple[str, ...]] = {}
-    for digest in dict.fromkeys(digest for tag, digest in seen.items() if tag != LATEST and digest not in known):
-        try:
-            below[digest] = await _below(tools.registry, ref, digest)
-        except FetchError as error:
-            errors.append(str(error))
-            # What lies below it is not known: it is read again in the next pass, and not pinned half.
-            for tag in [tag for tag, resolved in seen.items() if resolved == digest and tag != LATEST]:
-                del seen[tag]
-    for told in errors:
+        return (Listing(artifact, ref) if isinstance(error, NotFoundError) and not seen_before else None), last
+    for told in read.errors:
         troubles.add(ref.host, told)
-    return _Listing(artifact, ref, frozenset(wanted) - gone, seen, below, tuple(errors))
+    return read, last
 
 
-async def _below(registry: Registry, ref: Reference, digest: str) -> tuple[str, ...]:
-    """Return every manifest below an index, the nested ones too. FetchError."""
-    found: dict[str, None] = {}
-    level = [digest]
-    for _ in range(_DEEPEST):
-        nested: list[str] = []
-        for each in level:
-            manifest = await registry.manifest(ref, each)
-            for child in manifest.manifests if manifest is not None else ():
-                if child.digest in found or child.digest == digest or len(found) >= _MOST_BELOW:
-                    continue
-                if child.digest.startswith("sha256:"):
-                    found[child.digest] = None
-                    if child.media_type in INDEXES:
-                        nested.append(child.digest)
-        level = nested
-    return tuple(found)
+async def _first_to_write(tx: Tx, read: Listing, last: str | None) -> bool:
+    """Whether nobody else kept a reading since this one began: which of the two is older cannot be told, so the next pass reads anew."""
+    return await meta.next_number(tx, f"{_READING}{read.artifact}", last)
 
 
-async def _observe(tx: Tx, read: Sequence[_Listing], policy: Policy, now: datetime) -> tuple[int, int]:
+async def _from_registry(tx: Tx, artifact: str) -> list[ExpectedDigest]:
+    """What an artifact's release tags were found to resolve to, with all that lies below it."""
+    found = await releases.digests(tx)
+    return [
+        each
+        for each in found
+        if each.artifact == artifact and each.kind is DigestKind.TAG and each.authority in _FROM_REGISTRY
+    ]
+
+
+async def _observe(tx: Tx, read: Sequence[Listing], policy: Policy, now: datetime) -> tuple[int, int]:
     """Keep what the tags resolve to, and make first sights expected. Returns how many stretches began and rows are new."""
     begun = expected = 0
-    for listing in read:
-        first = await _first_reading(tx, listing, now)
-        new = await tags.observe(tx, listing.artifact, listing.seen, listing.listed, now)
-        digests: list[ExpectedDigest] = []
-        for each in new:
-            if Version.parse(each.tag):
-                digests.extend(
-                    await _expected(tx, each, listing.below.get(each.digest, ()), first=first, among=digests)
-                )
-        # `latest` vouches for nothing: its hashes only say that customers who name no version reach what a log shows.
-        latest = [of_tag(each) for each in new if each.tag == LATEST]
-        hashes = [every for each in (*digests, *latest) for every in predicted(each, policy)]
+    for each in read:
+        baseline = await _baseline(tx, each, now)
+        new = await tags.observe(tx, each.artifact, each.seen, each.listed, now)
+        digests = await _expected(tx, each, baseline)
+        # `latest`, and what cannot be read to its bottom yet, vouch for nothing: their hashes only say which tag leads to what a log shows.
+        shown = [of_tag(stretch) for stretch in new]
+        hashes = [every for one in (*digests, *shown) for every in predicted(one, policy)]
         expected += await releases.add_digests(tx, digests, hashes, now)
-        await bundles.want(tx, listing.artifact, [each.digest for each in (*digests, *latest)], now)
+        await bundles.want(tx, each.artifact, [one.digest for one in (*digests, *shown)], now)
         begun += len(new)
     return begun, expected
 
 
-async def _first_reading(tx: Tx, listing: _Listing, now: datetime) -> bool:
-    """Whether this is the first reading of an artifact's tags that is whole: what stands there is the baseline."""
-    key = f"{BASELINE_READ}{listing.artifact}"
+async def _baseline(tx: Tx, read: Listing, now: datetime) -> frozenset[str]:
+    """Return the tags that stood there when an artifact's tags were first listed, as far as none of them was pinned before."""
+    key, left = f"{BASELINE_READ}{read.artifact}", f"{_BASELINE_LEFT}{read.artifact}"
     if await meta.get(tx, key) is not None:
-        return False
-    if not listing.errors:
-        await meta.set(tx, key, rfc3339(now))
-    return True
+        return frozenset(json.loads(await meta.get(tx, left) or "[]"))
+    await meta.set(tx, key, rfc3339(now))
+    unread = {tag for tag in read.listed if read.seen.get(tag) not in read.below}
+    await meta.set(tx, left, json.dumps(sorted(unread)))
+    return read.listed
 
 
-async def _expected(
-    tx: Tx, seen: TagObservation, below: tuple[str, ...], *, first: bool, among: Sequence[ExpectedDigest]
-) -> list[ExpectedDigest]:
-    """Return the rows of a release tag's digest: pinned when it is the first that anybody vouches for, else only observed."""
-    held = [
-        each.digest
-        for each in (*await releases.digests(tx, seen.tag), *among)
-        if (each.version, each.artifact, each.kind) == (seen.tag, seen.artifact, DigestKind.TAG)
-        and each.authority in VOUCHING
-    ]
-    authority = Authority.BASELINE if first else Authority.PINNED
-    if held and seen.digest not in held:
-        authority = Authority.OBSERVED
-    own = ExpectedDigest(seen.tag, seen.artifact, seen.digest, DigestKind.TAG, authority, "registry", "")
-    under = [replace(own, digest=each, kind=DigestKind.MANIFEST, reason=BELOW + seen.digest) for each in below]
-    return [own, *under]
+async def _expected(tx: Tx, read: Listing, baseline: frozenset[str]) -> list[ExpectedDigest]:
+    """Return the new rows of release tags: pinned where a digest is the first that anybody vouches for, else only observed.
+
+    It works from state: what could not be read to its bottom is pinned in the pass that can, and is not pinned half.
+    """
+    done = {(each.version, each.digest) for each in await _from_registry(tx, read.artifact)}
+    held: dict[str, set[str]] = {}
+    for each in await releases.digests(tx):
+        if (each.artifact, each.kind) == (read.artifact, DigestKind.TAG) and each.authority in VOUCHING:
+            held.setdefault(each.version, set()).add(each.digest)
+    rows = []
+    for tag, digest in read.seen.items():
+        if Version.parse(tag) is None or (tag, digest) in done or digest not in read.below:
+            continue
+        authority = Authority.BASELINE if tag in baseline else Authority.PINNED
+        if digest not in held.get(tag, {digest}):
+            authority = Authority.OBSERVED
+        own = ExpectedDigest(tag, read.artifact, digest, DigestKind.TAG, authority, "registry", "")
+        rows.append(own)
+        rows += [
+            replace(own, digest=each, kind=DigestKind.MANIFEST, reason=BELOW + digest) for each in read.below[digest]
+        ]
+    return rows

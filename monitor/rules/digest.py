@@ -34,6 +34,8 @@ _URGENCY = (
     DigestStatus.NOT_CHECKED,
 )
 _LISTED = 6
+PUSH_LAGS = timedelta(minutes=2)
+"""How long what explains a signature may lag behind its log entry: cosign logs first, and pushes it then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def judge(
     """
     if expectations is None or not expectations.sources or subject.known(policy):
         return Ruling(DigestStatus.NOT_CHECKED)
-    due = entry.first_seen + (policy.grace if has_grace(subject, expectations, policy) else timedelta(0))
+    due = _due(entry, subject, expectations, policy)
     matches = sufficient(expectations, policy)
     standing = tuple(match for match in matches if not (expectations.alarmed and _too_late(match, due)))
     if standing:
@@ -79,6 +81,22 @@ def judge(
         return Ruling(DigestStatus.SUPERSEDED, (Hit("superseded-attempt", summary, (*facts, told)),))
     summary = f"{subject.title} signed a digest that belongs to no release we know."
     return Ruling(DigestStatus.UNEXPECTED, (Hit("unexpected-digest", summary, facts),))
+
+
+def _due(entry: LogEntry, subject: Subject, expectations: Expectations, policy: Policy) -> datetime:
+    """Return from when on a digest has to be known.
+
+    At once where the name's ref is no release ref. Where a release is known whole, once what explains a signature has had the
+    time to be pushed beside its image.
+    """
+    seen = entry.first_seen
+    if release_version(subject.ref or "") is None:
+        return seen
+    if has_grace(subject, expectations, policy):
+        return seen + policy.grace
+    if not expectations.registry:
+        return seen
+    return max(seen, min(entry.signed_at or seen, seen) + min(policy.grace, PUSH_LAGS))
 
 
 def _asked(expectations: Expectations, due: datetime) -> bool:

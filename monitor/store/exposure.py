@@ -6,22 +6,13 @@ It joins what other files of this room keep, and keeps nothing. That no tag is f
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from monitor.model.incident import IncidentState
-from monitor.model.release import Exposure, TagObservation
+from monitor.model.release import Exposure
 from monitor.store import releases, tags
-from monitor.store.tables import (
-    bundles,
-    expected_digests,
-    expected_hashes,
-    findings,
-    incidents,
-    tag_observations,
-)
+from monitor.store.tables import bundles, expected_digests, expected_hashes, tag_observations
 
 if TYPE_CHECKING:
     from monitor.store.connect import Tx
@@ -59,38 +50,3 @@ async def _images(tx: Tx, logged: str) -> tuple[str, ...]:
     if await tx.scalar(itself):
         found[logged] = None
     return tuple(found)
-
-
-@dataclass(frozen=True, slots=True)
-class LateTag:
-    """A stretch of a tag that began after a finding about what it shows, in an incident that is not resolved."""
-
-    incident_id: int
-    seen: TagObservation
-
-
-async def late_tags(tx: Tx, rule: str) -> list[LateTag]:
-    """Return the tags that came to show what standing findings of a rule are about, in the order in which they were seen."""
-    f, i, h, t = findings.c, incidents.c, expected_hashes.c, tag_observations.c
-    standing = (f.rule == rule, f.withdrawn_at.is_(None), i.state != IncidentState.RESOLVED)
-    about = sa.select(f.incident_id, f.found_at, f.digest.label("image")).join_from(
-        findings, incidents, f.incident_id == i.id
-    )
-    explained = (
-        sa.select(f.incident_id, f.found_at, h.digest.label("image"))
-        .join_from(findings, incidents, f.incident_id == i.id)
-        .join(expected_hashes, h.value == sa.func.substr(f.digest, len(_SHA256) + 1))
-    )
-    alarms = sa.union(about.where(*standing), explained.where(*standing)).subquery().c
-    columns = (t.artifact, t.tag, t.digest, t.first_seen, t.last_seen, t.gone_at)
-    statement = (
-        sa.select(alarms.incident_id, *columns)
-        .where(t.digest == alarms.image, t.first_seen > alarms.found_at)
-        .order_by(t.id, alarms.incident_id)
-        .distinct()
-    )
-    found = []
-    for row in (await tx.execute(statement.add_columns(t.id))).mappings():
-        seen = TagObservation(**{column.name: row[column.name] for column in columns})
-        found.append(LateTag(row["incident_id"], seen))
-    return found

@@ -30,3 +30,13 @@ async def set_once(tx: Tx, key: str, value: str) -> str:
     await tx.execute(insert(tx, meta).values(key=key, value=value).on_conflict_do_nothing(index_elements=["key"]))
     kept = await get(tx, key)
     return value if kept is None else kept
+
+
+async def next_number(tx: Tx, key: str, last: str | None) -> bool:
+    """Count on from what was read before; False, and nothing changes, when somebody else did meanwhile."""
+    number = str(int(last or 0) + 1)
+    if last is None:
+        statement = insert(tx, meta).values(key=key, value=number).on_conflict_do_nothing(index_elements=["key"])
+        return await tx.scalar(statement.returning(meta.c.key)) is not None
+    same = (meta.c.key == key, meta.c.value == last)
+    return (await tx.execute(sa.update(meta).where(*same).values(value=number))).rowcount == 1

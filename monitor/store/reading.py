@@ -16,7 +16,7 @@ from monitor.store.tables import checkpoints, cursors, holes, logs, lookups
 if TYPE_CHECKING:
     from monitor.store.connect import Tx
 
-_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def watched(tx: Tx) -> tuple[datetime, datetime] | None:
@@ -94,7 +94,7 @@ async def _of_log(tx: Tx, log: str, first_seen: datetime) -> tuple[datetime, dat
     if newest is None:
         return None
     if begin == 0:
-        return _EVER, newest
+        return EVER, newest
     # What is read begins at a size that the log had when we first saw it, or later.
     first = await tx.scalar(sa.select(sa.func.min(c.first_seen)).where(c.log == log, c.size >= begin))
     return max(first_seen, first or first_seen), newest

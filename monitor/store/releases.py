@@ -84,10 +84,11 @@ async def generation(tx: Tx) -> int:
     return int(await meta.get(tx, _GENERATION) or 0)
 
 
-async def expectations(tx: Tx, value: str | None) -> Expectations:
+async def expectations(tx: Tx, value: str | None, sufficient: frozenset[Authority] = VOUCHING) -> Expectations:
     """Return what is known about one logged hash (64 hex digits), or, for None, what is expected at all.
 
-    `complete` and `sources` leave out digests that are only claimed or observed: those explain, and never silence.
+    `complete` counts the digests for which the word of one of `sufficient` stands. It and `sources` leave out those that are only
+    claimed or observed: they explain, and never silence.
     """
     c = expected_digests.c
     matches: list[Match] = []
@@ -98,13 +99,14 @@ async def expectations(tx: Tx, value: str | None) -> Expectations:
         )
         found = joined.where(expected_hashes.c.value == value).order_by(c.id, expected_hashes.c.how)
         matches = [Match(**row) for row in (await tx.execute(found)).mappings()]
-    vouched = sa.select(c.version, c.artifact).where(c.authority.in_(sorted(VOUCHING))).distinct()
-    complete = frozenset((row.version, row.artifact) for row in await tx.execute(vouched))
+    vouching = sa.select(c.version, c.artifact, c.authority).where(c.authority.in_(sorted(VOUCHING))).distinct()
+    vouched = (await tx.execute(vouching)).all()
+    complete = frozenset((row.version, row.artifact) for row in vouched if row.authority in sufficient)
     hosts = await registries(tx)
     return Expectations(
         tuple(matches),
         complete,
-        sources=bool(complete or hosts),
+        sources=bool(vouched or hosts),
         registry=bool(hosts),
         unreachable=any(each.failing_since is not None and each.good_passes == 0 for each in hosts),
         asked_at=known_until(hosts),

@@ -127,7 +127,10 @@ async def test_a_503_with_a_date_to_come_back_at_is_rate_limited(server: Loopbac
     assert caught.value.status == 503
 
 
-@pytest.mark.parametrize("nonsense", ["soon", "-5", "1e9", "٣", "9" * 400])
+@pytest.mark.parametrize(
+    "nonsense",
+    ["soon", "-5", "1e9", "٣", "9" * 400, f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 -2359"],
+)
 async def test_a_nonsense_retry_after_neither_raises_nor_waits_for_ever(
     server: LoopbackServer, client: Client, nonsense: str
 ) -> None:

@@ -76,7 +76,10 @@ async def test_a_digest_that_nobody_saw_is_unknown_and_says_how_far_was_looked(w
     shown = await _monitor(tmp_path, "digest", "show", f"ghcr.io/trustacks/runner@{_UNKNOWN}")
     assert shown.status == 0, shown
     assert "Nothing that we saw concerns it" in shown.out
-    assert "read whole since" in shown.out
+    assert "logs read whole since: " in shown.out
+    assert "their first entries" in shown.out
+    assert "no registry was ever read whole" in shown.out
+    assert (await _monitor(tmp_path, "digest", "show", _UNKNOWN, "--format", "csv")).status == 2
     refused = await _monitor(tmp_path, "digest", "show", "latest")
     assert (refused.status, refused.out) == (2, "")
     assert "is no SHA-256 digest" in refused.err

@@ -84,7 +84,8 @@ def read_registry(cli: Cli) -> None:
     repositories = ", ".join(f'"{name}" = "{registry.host}/trustacks/{name}"' for name in RELEASED)
     told = f'insecure_hosts = ["{registry.host}"]\nrepositories = {{ {repositories} }}'
     settings = cli.folder / "config.toml"
-    settings.write_text(settings.read_text().replace("repositories = {}", told))
+    at_once = '\n[policy]\ngrace = "0s"\n'
+    settings.write_text(settings.read_text().replace("repositories = {}", told) + at_once)
 
 
 async def rules(cli: Cli) -> set[str]:

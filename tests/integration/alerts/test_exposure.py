@@ -13,8 +13,10 @@ from monitor.alerts.message import Paragraph
 from monitor.errors import LostRaceError
 from monitor.model.finding import Accepted, Fact
 from monitor.model.incident import IncidentState
+from monitor.model.log import Conflict, ConflictKind, Coverage, Hole
 from monitor.model.release import ExpectedHash, InLog
-from monitor.store import bundles, health, releases, tags, timeline
+from monitor.rules import integrity
+from monitor.store import bundles, health, logs, releases, tags, timeline
 from monitor.store.bundles import StoredBundle
 from tests.unit.alerts.examples import NOW, signed
 
@@ -74,7 +76,7 @@ async def test_a_tag_that_appears_after_the_alarm_is_told_in_its_thread_and_clos
     assert "tag seen after the alarm" in post.message.title
     assert any(f"runner:0.1.2 shows {IMAGE}" in each and "by monitor at" in each for each in said(post.message))
     assert (await any_desk.incident()).state is IncidentState.OPEN
-    assert ("monitor", appeared.APPEARED) in await any_desk.events()
+    assert ("monitor", appeared.TAG) in await any_desk.events()
     async with any_desk.store.read() as tx:
         rows = await timeline.rows(tx)
     assert any(row.kind == "operator" and f"runner:0.1.2 shows {IMAGE}" in row.what for row in rows)
@@ -88,10 +90,10 @@ async def test_each_tag_and_digest_is_told_once_however_often_it_comes_and_goes(
         any_desk.wait(minutes=5)
         await appear(any_desk)
         assert await appear(any_desk) == 0
-    told = [what for _, what in await any_desk.events() if what == appeared.APPEARED]
+    told = [what for _, what in await any_desk.events() if what == appeared.TAG]
     assert len(told) == 2
     await any_desk.drain()
-    assert len([each for each in any_desk.titles() if appeared.APPEARED in each]) == 2
+    assert len([each for each in any_desk.titles() if appeared.TAG in each]) == 2
 
 
 async def test_a_pass_that_is_killed_and_begun_again_or_runs_twice_tells_once(any_desk: Desk) -> None:
@@ -104,9 +106,9 @@ async def test_a_pass_that_is_killed_and_begun_again_or_runs_twice_tells_once(an
     done = await asyncio.gather(*passes, return_exceptions=True)
     assert all(isinstance(each, int | LostRaceError | asyncio.CancelledError) for each in done)
     await appear(any_desk)
-    assert [what for _, what in await any_desk.events()].count(appeared.APPEARED) == 1
+    assert [what for _, what in await any_desk.events()].count(appeared.TAG) == 1
     await any_desk.drain()
-    assert len([each for each in any_desk.titles() if appeared.APPEARED in each]) == 1
+    assert len([each for each in any_desk.titles() if appeared.TAG in each]) == 1
 
 
 async def test_an_image_signed_by_its_own_digest_is_recognised_by_any_tag_that_shows_it(desk: Desk) -> None:
@@ -129,6 +131,36 @@ async def test_a_tag_seen_before_the_alarm_or_once_it_is_resolved_is_not_told_as
         desk.wait(minutes=1)
         await show(desk, "0.1.2")
     assert await appear(desk) == 0
+
+
+HOLES = tuple(Hole("log.test", begin, begin + 1, b"h" * 32, "404") for begin in (7, 8, 20))
+
+
+async def test_entries_that_a_log_gives_after_all_are_told_once_those_in_a_row_together(any_desk: Desk) -> None:
+    async with any_desk.store.write() as tx:
+        await logs.cover(tx, Coverage("log.test", 0, 30, 30), any_desk.now)
+        for each in HOLES:
+            await logs.add_hole(tx, each, any_desk.now)
+    stuck = Conflict(ConflictKind.MISSING, "log.test", "30", "gives neither leaf 30 nor a proof of it", 30)
+    await any_desk.tell(*(integrity.hole(each) for each in HOLES), integrity.conflict(stuck))
+    assert await appear(any_desk) == 0
+
+    for begin, told in ((7, 0), (8, 1), (20, 1)):
+        async with any_desk.store.write() as tx:
+            await logs.fill_hole(tx, "log.test", begin, any_desk.now)
+        assert await appear(any_desk) == told
+        any_desk.wait(minutes=5)
+    async with any_desk.store.write() as tx:
+        await logs.cover(tx, Coverage("log.test", 30, 31, 31), any_desk.now)
+    assert await appear(any_desk) == 1
+    assert await appear(any_desk) == 0
+
+    await any_desk.drain()
+    posts = [post for post in any_desk.memory.posts if appeared.ENTRY in post.message.title]
+    assert {post.thread for post in posts} == {any_desk.memory.posts[0].id}
+    for post, words in zip(posts, ("entries 7 to 8 are all in", "entry 20 is in", "entry 30 is in"), strict=True):
+        assert any(f"{words} log.test by now; only a person closes this" in each for each in said(post.message))
+    assert (await any_desk.incident()).state is IncidentState.OPEN
 
 
 async def test_the_message_says_which_tags_lead_to_it_now_and_did_and_when_the_registry_was_read(

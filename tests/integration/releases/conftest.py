@@ -1,4 +1,4 @@
-"""Fixtures of the registry's suites: a world whose baseline the monitor has read, and a clock over both."""
+"""Fixtures of the registry's suites: a registry and a client alone, or a world whose baseline the monitor has read, and its clock."""
 
 from __future__ import annotations
 
@@ -7,13 +7,27 @@ from typing import TYPE_CHECKING
 import pytest
 
 from monitor.fetch import Client, FetchOptions
+from monitor.testbed import registry as testbed
 from monitor.testbed.world import World
+from tests.integration.releases.asked import QUICK
 from tests.integration.releases.watched import Clock, Monitor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from monitor.store.engine import Store
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[testbed.Registry]:
+    async with testbed.Registry() as running:
+        yield running
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    async with Client(QUICK) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from monitor.alerts import appeared
 from monitor.alerts import incidents as gathering
 from monitor.alerts.options import AlertOptions
 from monitor.alerts.routing import Route
@@ -15,6 +16,7 @@ from monitor.errors import FetchError
 from monitor.fetch import Client, FetchOptions
 from monitor.model.filters import IncidentFilter, Page
 from monitor.model.finding import Severity
+from monitor.model.incident import IncidentState
 from monitor.model.log import CheckpointSource, CheckpointStatus, ConflictKind, Looked
 from monitor.model.release import InLog
 from monitor.store import bundles, incidents, logs
@@ -178,9 +180,20 @@ async def test_an_entry_missing_for_hours_that_the_log_shows_at_last_is_confirme
     clock.forward(hours=2)
     await monitor.poll()
     assert await monitor.rules() == ["entry-missing"]
+    await gathering.gather(monitor.store, AlertOptions(), clock())
+    assert await appeared.gather(monitor.store, clock()) == 0
     world.v2.tell_the_truth()
     await monitor.poll()
     assert {each.in_log for each in await kept(monitor)} == {InLog.CONFIRMED}
+    assert await appeared.gather(monitor.store, clock()) == 1
+    assert await appeared.gather(monitor.store, clock()) == 0
+    async with monitor.store.read() as tx:
+        (incident,) = await incidents.list_incidents(tx, IncidentFilter(), Page())
+        events = await incidents.events(tx, incident.id)
+    assert incident.state is IncidentState.OPEN
+    assert [each.detail for each in events if each.what == appeared.ENTRY] == [
+        f"entry {old} is in {world.v2.origin} by now; only a person closes this"
+    ]
 
 
 async def test_our_bundle_over_a_strangers_entry_is_a_mismatch_and_a_strangers_cannot_be_told(

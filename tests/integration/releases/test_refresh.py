@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 RUNNER = "trustacks/runner"
 V012 = Claims(ref="refs/tags/v0.1.2")
 GRACE = {"minutes": 46}
+PUSHED = {"minutes": 3}
+"""Long after a log shows a signature, what explains it lies beside its image."""
 
 
 def provenance(*subjects: str) -> bytes:
@@ -90,9 +92,11 @@ async def test_a_tag_pointed_elsewhere_is_told_once(world: World, monitor: Monit
     assert await monitor.rules() == ["tag-moved"]
 
 
-async def test_an_untagged_digest_is_unexpected(world: World, monitor: Monitor) -> None:
+async def test_an_untagged_digest_is_unexpected(world: World, monitor: Monitor, clock: Clock) -> None:
     await release(monitor)
     world.sign("v2", "", V012, kind="image")
+    await monitor.poll()
+    clock.forward(**PUSHED)
     await monitor.poll()
     assert await monitor.rules() == ["unexpected-digest"]
 
@@ -222,14 +226,34 @@ async def test_a_tag_that_appears_after_the_alarm_closes_nothing_and_an_approval
 
 
 async def test_an_attestation_of_a_release_is_silent_and_one_with_a_foreign_subject_is_not(
-    world: World, monitor: Monitor
+    world: World, monitor: Monitor, clock: Clock
 ) -> None:
     digests = await release(monitor)
     for foreign, expected in ([], []), ([f"sha256:{'b' * 64}"], ["unexpected-digest"]):
         statement = provenance(digests["runner"], *foreign)
         world.sign("v2", digests["runner"], V012, kind="image", statement=statement, beside=RUNNER)
         await monitor.poll()
+        clock.forward(**PUSHED)
+        await monitor.poll()
         assert await monitor.rules() == expected
+
+
+async def test_an_attestation_that_its_log_shows_before_its_registry_does_is_silent(
+    world: World, monitor: Monitor, clock: Clock
+) -> None:
+    digests = await release(monitor)
+    shown = world.registry.repository(RUNNER).tags
+    before = shown.copy()
+    attested = provenance(digests["runner"])
+    world.sign("v2", digests["runner"], V012, kind="image", statement=attested, beside=RUNNER)
+    pushed = {tag: digest for tag, digest in shown.items() if before.get(tag) != digest}
+    shown.update(before)
+    await monitor.poll()
+    assert await monitor.rules() == []
+    shown.update(pushed)
+    clock.forward(**PUSHED)
+    await monitor.poll()
+    assert await monitor.rules() == []
 
 
 async def test_a_released_digest_signed_again_months_later_is_late_and_an_attestation_is_not(
@@ -272,7 +296,7 @@ async def test_a_bundle_of_a_hundred_megabytes_is_trouble_of_the_registry_and_no
     document = oci.manifest(config, [huge], artifact_type=oci.BUNDLE, subject=subject)
     world.registry.attach(RUNNER, digests["runner"], document, oci.BUNDLE)
     world.sign("v2", "", V012, kind="image")
-    clock.forward(seconds=10)
+    clock.forward(**PUSHED)
     await monitor.poll()
     assert await monitor.rules() == ["digest-unjudged"]
     async with monitor.store.read() as tx:

@@ -326,3 +326,12 @@ async def test_sqlite_is_set_to_lose_nothing(sqlite_url: str) -> None:
 
 def _text(sql: str) -> TextClause:
     return text(sql)
+
+
+async def test_of_two_who_count_on_from_the_same_number_one_is_told_that_it_lost(store: Store) -> None:
+    for before, after in ((None, "1"), ("1", "2"), ("2", "3")):
+        async with store.write() as tx:
+            assert await meta.next_number(tx, "count", before)
+        async with store.write() as tx:
+            assert not await meta.next_number(tx, "count", before)
+            assert await meta.get(tx, "count") == after

@@ -21,7 +21,7 @@ from monitor.model.judgement import Judgement
 from monitor.model.log import Protocol
 from monitor.model.release import Authority, DigestKind, DigestStatus, ExpectedDigest, Match, Withdrawal
 from monitor.rules.policy import Policy
-from monitor.store import entries, findings, releases, tags
+from monitor.store import entries, findings, health, releases, tags
 from monitor.store.engine import Store
 
 if TYPE_CHECKING:
@@ -91,6 +91,29 @@ async def test_every_predicted_disguise_is_looked_up_for_a_digest_that_no_releas
     assert (shown.value, shown.how) == (PREDICTED[place].value, PREDICTED[place].how)
     assert "unexpected-digest" in answer.verdict
     assert "no release we know" in answer.verdict
+
+
+async def test_a_digest_that_a_released_tag_was_moved_to_is_suspect_and_no_releases(store: Store) -> None:
+    await _released(store, authority=Authority.OBSERVED)
+    moved = Finding(
+        "tag-moved", Severity.CRITICAL, Category.RELEASE, "release:0.1.2:moved:runner", "a summary", digest=DIGEST
+    )
+    async with store.write() as tx:
+        await findings.put(tx, (moved,), NOW, entry_id=None)
+    answer = await _answer(store)
+    assert answer.standing is Standing.SUSPECT
+    assert answer.verdict == "It belongs to no release we know, and a released tag was moved to it: tag-moved."
+
+
+async def test_when_the_registry_was_read_is_said_and_that_it_never_was(store: Store) -> None:
+    answer = await _answer(store)
+    assert answer.registry_read_at is None
+    assert any("no registry was ever read whole" in each for each in answer.caveats)
+    async with store.write() as tx:
+        await health.report(tx, releases.UNREACHABLE, f"{releases.REGISTRY}ghcr.io", NOW, None)
+    answer = await _answer(store)
+    assert answer.registry_read_at == NOW
+    assert any("no tag that we read ever resolved to it" in each for each in answer.caveats)
 
 
 async def test_a_released_digest_with_its_signature_is_released_and_without_one_that_is_said(store: Store) -> None:

@@ -215,7 +215,7 @@ async def test_what_sigstore_alone_sees_is_refused_too() -> None:
 async def test_a_signature_that_cannot_be_read_or_had_is_told_and_explains_nothing() -> None:
     unreadable = await explain(Fetched("s", V1.media_type, {}, b"\xff"), verifier())
     assert (unreadable.verified, unreadable.payload_hashes) == (Verified.NO, ())
-    too_large = await explain(Fetched("s", V1.media_type, error="of 100 MB", lasting=True), verifier())
+    too_large = await explain(Fetched("s", V1.media_type, error="of 100 MB"), verifier())
     assert (too_large.verified, too_large.why) == (Verified.CANNOT_CHECK, "of 100 MB")
     assert explains(unreadable, {D1: {("0.1.2", "runner")}}) == explains(too_large, {D1: {("0.1.2", "ui")}}) == ()
 

@@ -175,3 +175,8 @@ def test_whatever_is_in_it_a_file_is_read_or_refused(document: object) -> None:
         return
     assert len(releases) == 1
     assert releases[0].digests
+
+
+def test_a_number_too_long_to_print_is_a_fault_like_any_other() -> None:
+    with pytest.raises(SettingsError, match=r"bad\.toml:1: schema is a number too long to print"):
+        parse(f"schema = 0x{'f' * 6000}\n".encode(), "bad.toml", POLICY)

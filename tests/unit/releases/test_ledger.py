@@ -187,6 +187,14 @@ async def test_only_the_artifacts_named_are_approved(store: Store) -> None:
     assert await vouched(store) == {B}
 
 
+async def test_an_artifact_that_is_none_is_refused_and_nothing_approved(store: Store) -> None:
+    await add(store, seen(A, Authority.PINNED))
+    with pytest.raises(SettingsError, match="no artifact is called runer"):
+        await approve(store, "0.1.2", POLICY, ADA, artifacts=["runner", "runer"])
+    async with store.read() as tx:
+        assert {each.authority for each in await releases.digests(tx)} == {Authority.PINNED}
+
+
 async def test_what_is_not_known_cannot_be_approved(store: Store) -> None:
     await add(store, seen(A, Authority.CLAIMED), seen(C, Authority.OBSERVED))
     with pytest.raises(SettingsError, match=r"nothing of 0\.1\.2"):

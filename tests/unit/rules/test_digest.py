@@ -11,6 +11,7 @@ import pytest
 from monitor.model.entry import Claim, DigestRole, LoggedDigest, Trust
 from monitor.model.release import ATTESTED, Attempt, Authority, DigestStatus, Expectations
 from monitor.rules import entry as entry_rules
+from monitor.rules.digest import PUSH_LAGS
 from monitor.rules.policy import Known, Policy
 
 if TYPE_CHECKING:
@@ -68,6 +69,27 @@ def test_a_ref_that_is_no_release_has_no_grace(make: Make, ref: str) -> None:
 
 def test_a_release_whose_digests_are_all_known_has_no_grace(make: Make) -> None:
     assert rules(judge(make, make.expectations(complete="0.1.2"), after=timedelta(0))) == {"unexpected-digest"}
+
+
+def test_what_explains_a_signature_of_a_whole_release_may_be_pushed_after_it_was_logged(make: Make) -> None:
+    known = replace(make.expectations(complete="0.1.2"), registry=True)
+
+    def status(after: timedelta, policy: Policy = make.policy) -> DigestStatus:
+        entry = make.entry(make.signer(make.certificate(RELEASE)))
+        now = entry.first_seen + after
+        return entry_rules.judge(entry, replace(known, asked_at=now), policy, now, history=False).digest_status
+
+    assert status(PUSH_LAGS - timedelta(seconds=1)) is DigestStatus.PENDING
+    assert status(PUSH_LAGS) is DigestStatus.UNEXPECTED
+    assert status(timedelta(0), replace(make.policy, grace=timedelta(0))) is DigestStatus.UNEXPECTED
+
+
+def test_what_was_signed_long_before_it_was_seen_has_been_pushed_by_then(make: Make) -> None:
+    entry = make.entry(make.signer(make.certificate(RELEASE)))
+    late = replace(entry, first_seen=entry.first_seen + timedelta(days=1))
+    known = replace(make.expectations(complete="0.1.2"), registry=True, asked_at=late.first_seen)
+    judgement = entry_rules.judge(late, known, make.policy, late.first_seen, history=False)
+    assert judgement.digest_status is DigestStatus.UNEXPECTED
 
 
 def test_a_release_of_which_one_artifact_is_still_missing_has_grace(make: Make) -> None:
