@@ -34,7 +34,7 @@ async def pin(
     context: typer.Context,
     repository_id: Annotated[str, typer.Argument(metavar="REPOSITORY_ID", help="GitHub's id of the repository.")],
     owner_id: Annotated[str, typer.Argument(metavar="OWNER_ID", help="GitHub's id of its owner.")],
-    reason: Annotated[str, typer.Option(help="How you know that they are right.")],
+    reason: Annotated[str, typer.Option("--reason", "--why", help="How you know that they are right.")],
     *,
     author: Annotated[str | None, typer.Option(help="Who says so; by default the user of this machine.")] = None,
 ) -> None:
