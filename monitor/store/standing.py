@@ -45,8 +45,6 @@ class Standing:
 
     def says(self, entry_id: int, entry: LogEntry, judgement: Judgement, now: datetime) -> bool:
         """Whether writing `judgement` would change nothing but the revision."""
-        if judgement.revision is None or entry.decoded.other_certificates:
-            return False
         issuances = [held.issuance for signer in entry.signers if (held := signer.certificate) is not None]
         return (
             self.judged.items() <= judged(entry, judgement, now).items()
