@@ -102,9 +102,12 @@ async def expected(
     tx: Tx, entry: LogEntry, known: Mapping[str | None, Expectations], *, alarmed: bool = False
 ) -> Expectations:
     """Return what is expected of an entry, by what is `known` of its hash. `alarmed` says that it was judged unexpected before."""
+    found = known[entry_rules.logged_hash(entry)]
+    if entry.decoded.digest is None:
+        return replace(found, alarmed=alarmed)  # a certificate alone: no later attempt can have replaced what it signed
     runs = {signer.certificate.run for signer in entry.signers if signer.trusted and signer.certificate}
     attempts = [each for run in sorted(filter(None, runs)) for each in await signatures.attempts(tx, run)]
-    return replace(known[entry_rules.logged_hash(entry)], attempts=tuple(attempts), alarmed=alarmed)
+    return replace(found, attempts=tuple(attempts), alarmed=alarmed)
 
 
 async def take(

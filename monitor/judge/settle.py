@@ -49,10 +49,12 @@ async def settle(
         alarmed = stored.digest_status is DigestStatus.UNEXPECTED
         judgement = decide(entry, await expected(tx, entry, known, alarmed=alarmed), bench, generation, now)
         await issuances.kept(tx, stored.id, entry, bench.policy, now, history=judgement.history)
-        if judgement.revision is not None and standing[stored.id].says(stored.id, entry, judgement, now):
+        before = standing[stored.id]
+        if judgement.revision is not None and before.says(stored.id, entry, judgement, now):
             same.setdefault(judgement.revision, []).append(stored.id)
             continue
-        await entries.set_judgement(tx, stored.id, entry, judgement, now)
+        details = not before.details(stored.id, entry, judgement)
+        await entries.set_judgement(tx, stored.id, entry, judgement, now, details=details)
         if judgement.revision is None:
             await health.report(tx, "rule-failed", "rules", now, f"entry {entry.index} of {entry.log} is unjudged")
             well = False

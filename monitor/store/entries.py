@@ -92,11 +92,18 @@ async def add(tx: Tx, entry: LogEntry, judgement: Judgement, proof: InclusionPro
     return entry_id
 
 
-async def set_judgement(tx: Tx, entry_id: int, entry: LogEntry, judgement: Judgement, now: datetime) -> None:
-    """Put a judgement in the place of the last one. StoreError when the entry is not kept."""
+async def set_judgement(
+    tx: Tx, entry_id: int, entry: LogEntry, judgement: Judgement, now: datetime, *, details: bool = True
+) -> None:
+    """Put a judgement in the place of the last one. StoreError when the entry is not kept.
+
+    Without `details` the signers and releases that are kept stay: they are the same.
+    """
     changed = await tx.execute(sa.update(entries).where(entries.c.id == entry_id).values(judged(entry, judgement, now)))
     if changed.rowcount != 1:
         raise StoreError(f"no entry {entry_id} is stored")
+    if not details:
+        return
     await tx.execute(sa.delete(signers).where(signers.c.entry_id == entry_id))
     await tx.execute(sa.delete(matches).where(matches.c.entry_id == entry_id))
     await _add_details(tx, entry_id, entry, judgement, now)

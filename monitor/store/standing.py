@@ -45,13 +45,19 @@ class Standing:
 
     def says(self, entry_id: int, entry: LogEntry, judgement: Judgement, now: datetime) -> bool:
         """Whether writing `judgement` would change nothing but the revision."""
-        issuances = [held.issuance for signer in entry.signers if (held := signer.certificate) is not None]
         return (
             self.judged.items() <= judged(entry, judgement, now).items()
-            and self.signers == signer_rows(entry_id, entry)
+            and self.details(entry_id, entry, judgement)
+            and sorted(self.findings, key=_place) == sorted(judgement.findings, key=_place)
+        )
+
+    def details(self, entry_id: int, entry: LogEntry, judgement: Judgement) -> bool:
+        """Whether what is kept of signers, certificates and releases is what writing `judgement` would keep."""
+        issuances = [held.issuance for signer in entry.signers if (held := signer.certificate) is not None]
+        return (
+            self.signers == signer_rows(entry_id, entry)
             and self.issuances == issuances
             and self.matches == match_rows(entry_id, judgement)
-            and sorted(self.findings, key=_place) == sorted(judgement.findings, key=_place)
         )
 
 
