@@ -235,8 +235,7 @@ class App:
             ),
             stopping,
         )
-        await self.settle(stopping)
-        return report
+        return replace(report, findings=report.findings + await self.settle(stopping))
 
     async def compare_notice(self) -> int:
         """Compare the NOTICE file with the settings; how many findings are new. One that cannot be read says nothing, and is logged."""

@@ -199,7 +199,7 @@ async def _logs(visit: Visit) -> tuple[Check, ...]:
             return await log_probe.checkpoints(Opener(client, options), trusted, now)
 
     wanted = followable(root, options, now)
-    found = await _each(_tried(log_probe.name(each.origin), ask(each), visit.limit) for each in wanted.logs)
+    found = await _each(_tried(log_probe.name(each.origin, each.url), ask(each), visit.limit) for each in wanted.logs)
     refused = [(each.origin, each.refused) for each in wanted.logs if each.refused]
     wrong = [failed(log_probe.name(name), why, "correct [[watch.logs]] in the settings") for name, why in refused]
     lost = [failed(log_probe.name(name), why, "give it under [[watch.logs]]") for name, why in wanted.unfollowable]

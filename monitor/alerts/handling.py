@@ -61,9 +61,11 @@ async def recover(store: Store, rule: str, source: str, options: AlertOptions, n
     """
     async with store.write() as tx:
         prefix = f"source:{rule}:{source}"
-        for stored in await findings.unassigned(tx, limit=options.batch):
-            if stored.finding.rule == rule and stored.finding.subject.rpartition("@")[0] == prefix:
-                await gathering.place(tx, stored.id, options, now)
+        waiting = await findings.unassigned(tx, limit=options.batch)
+        mine = [each for each in waiting if each.finding.rule == rule]
+        await gathering.place(
+            tx, [each.id for each in mine if each.finding.subject.rpartition("@")[0] == prefix], options, now
+        )
         before = await incidents.unresolved(tx, f"source:{source}")
         if before is None:
             return None

@@ -1,13 +1,13 @@
 """Makes incidents of findings: one act, one incident (DESIGN section 8).
 
-A finding without an incident is the queue; each is placed, with the deliveries that it calls for, in a transaction of its own, so
-that a kill loses and repeats nothing (P2). Sends nothing.
+A finding without an incident is the queue; those of one incident are placed, with the deliveries that they call for, in a
+transaction of their own, so that a kill loses and repeats nothing (P2). Sends nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from monitor.alerts import tell, wording
 from monitor.model.finding import Category, Severity
@@ -16,18 +16,22 @@ from monitor.model.text import rfc3339
 from monitor.store import findings, incidents
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from monitor.alerts.options import AlertOptions
     from monitor.model.finding import Finding, StoredFinding
     from monitor.model.incident import Incident
     from monitor.store.engine import Store, Tx
+    from monitor.store.incidents import EventFinding
 
 US = "monitor"
 """Who acts where no person does."""
 STRANGERS = frozenset({"untrusted-certificate", "entry-quarantined"})
 """What anyone can write into a public log."""
 RECOVERED = "recovered"
+_AT_ONCE = 100
+"""Findings that are placed in one transaction at most."""
 _RUN = "run:"
 _EVENT = "event:"
 
@@ -64,35 +68,87 @@ async def gather(store: Store, options: AlertOptions, now: datetime) -> int:
     placed = 0
     while placed < options.batch:
         async with store.read() as tx:
-            waiting = await findings.unassigned(tx, limit=min(100, options.batch - placed))
+            waiting = await findings.unassigned(tx, limit=min(_AT_ONCE, options.batch - placed))
         before = placed
+        together: dict[str, list[int]] = {}
         for stored in waiting:
+            together.setdefault(key(stored), []).append(stored.id)
+        for ids in together.values():
             async with store.write() as tx:
-                placed += await place(tx, stored.id, options, now)
+                placed += await place(tx, ids, options, now)
         if placed == before:
             break
     return placed
 
 
-async def place(tx: Tx, finding_id: int, options: AlertOptions, now: datetime) -> bool:
-    """Give one finding its incident and its deliveries; False when it has them already or was taken back."""
-    stored = await findings.get(tx, finding_id)
-    if stored is None or stored.incident_id is not None or stored.withdrawn_at is not None:
-        return False
-    finding = stored.finding
-    incident = await _incident_for(tx, key(stored), finding, options, now)
-    acts = finding.event is not None and finding.category is not Category.INTEGRITY
-    fresh = acts and not await incidents.has_event(tx, incident.id, finding.event or "")
-    said = finding.severity <= incident.severity and await incidents.said_of_certificate(tx, incident.id, stored)
-    await findings.assign(tx, stored.id, incident.id)
-    grown = _grow(incident, finding, now, fresh=fresh)
-    await incidents.save(tx, incident, grown)
-    await _note_changes(tx, incident, grown, finding, now)
-    if said:
-        await tell.place(tx, grown, stored, options, now)
-    else:
-        await tell.finding(tx, incident, grown, stored, options, now, fresh=fresh)
-    return True
+async def place(tx: Tx, ids: Sequence[int], options: AlertOptions, now: datetime) -> int:
+    """Give findings of one key, in this order, their incident and their deliveries; return how many were placed.
+
+    One that has them already, was taken back, or has another key by now than the first, is left alone.
+    """
+    waiting = await findings.unplaced(tx, ids)
+    waiting = [each for each in waiting if key(each) == key(waiting[0])]
+    if not waiting:
+        return 0
+    found = await _incident_for(tx, key(waiting[0]), waiting[0].finding, options, now)
+    held = await _Held.read(tx, found.id, waiting)
+    book = tell.Book(tx, found.id)
+    incident = found
+    for stored in waiting:
+        fresh = held.fresh(stored)
+        said = stored.finding.severity <= incident.severity and held.said_of_certificate(stored)
+        held.add(stored)
+        grown = _grow(incident, stored.finding, now, fresh=fresh)
+        await _note_changes(tx, incident, grown, stored.finding, now)
+        if said:
+            await tell.place(book, grown, stored, options, now)
+        else:
+            await tell.finding(book, incident, grown, stored, options, now, fresh=fresh)
+        incident = grown
+    await findings.assign(tx, [each.id for each in waiting], incident.id)
+    await incidents.save(tx, found, incident)
+    await book.close()
+    return len(waiting)
+
+
+class _Held:
+    """What an incident holds of the signing events that findings are about, those that come into it one by one included."""
+
+    def __init__(self, known: Iterable[EventFinding], certificates: Collection[int]) -> None:
+        self._certificates = certificates
+        self._events: set[str] = set()
+        self._rules: dict[tuple[str, str], list[bool]] = {}
+        for each in known:
+            self._events.add(each.event)
+            if each.certificate is not None and not each.withdrawn:
+                self._rules.setdefault((each.rule, each.event), []).append(each.certificate)
+
+    @classmethod
+    async def read(cls, tx: Tx, incident_id: int, waiting: Sequence[StoredFinding]) -> Self:
+        events = {each.finding.event for each in waiting if each.finding.event is not None}
+        entries = {each.entry_id for each in waiting if each.entry_id is not None}
+        return cls(await incidents.of_events(tx, incident_id, events), await incidents.of_certificates(tx, entries))
+
+    def fresh(self, stored: StoredFinding) -> bool:
+        """Whether the finding is about an act that the incident knows nothing of yet."""
+        finding = stored.finding
+        acts = finding.event is not None and finding.category is not Category.INTEGRITY
+        return acts and finding.event not in self._events
+
+    def said_of_certificate(self, stored: StoredFinding) -> bool:
+        """Whether the same rule was told of the same signing event, and one of the two findings is a certificate log's."""
+        if stored.finding.event is None or stored.entry_id is None:
+            return False
+        others = self._rules.get((stored.finding.rule, stored.finding.event), [])
+        return any(other or stored.entry_id in self._certificates for other in others)
+
+    def add(self, stored: StoredFinding) -> None:
+        if stored.finding.event is None:
+            return
+        self._events.add(stored.finding.event)
+        if stored.entry_id is not None:
+            held = self._rules.setdefault((stored.finding.rule, stored.finding.event), [])
+            held.append(stored.entry_id in self._certificates)
 
 
 def _grow(incident: Incident, finding: Finding, now: datetime, *, fresh: bool) -> Incident:

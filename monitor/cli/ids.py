@@ -34,13 +34,17 @@ async def pin(
     context: typer.Context,
     repository_id: Annotated[str, typer.Argument(metavar="REPOSITORY_ID", help="GitHub's id of the repository.")],
     owner_id: Annotated[str, typer.Argument(metavar="OWNER_ID", help="GitHub's id of its owner.")],
-    reason: Annotated[str, typer.Option(help="How you know that they are right.")],
+    reason: Annotated[str, typer.Option("--reason", "--why", help="How you know that they are right.")],
     *,
     author: Annotated[str | None, typer.Option(help="Who says so; by default the user of this machine.")] = None,
 ) -> None:
-    """Accept two ids as ours: from the next start or `poll` on, a certificate with others is another repository's."""
+    """Accept two ids as ours: from the next start or `poll` on, a certificate with others is another repository's.
+
+    Where releases of ours are known to carry ids, it takes none but theirs: with wrong ones every release would be an alarm.
+    """
     from dataclasses import replace  # noqa: PLC0415
 
+    from monitor.history import ids  # noqa: PLC0415
     from monitor.store.engine import Store  # noqa: PLC0415
     from monitor.store.ids import PinnedIds, pin  # noqa: PLC0415
 
@@ -52,5 +56,12 @@ async def pin(
         )
     word = PinnedIds(repository_id, owner_id, author or getpass.getuser(), reason, rfc3339(datetime.now(UTC)))
     async with await Store.open(settings.database) as store, store.write() as tx:
+        carried = [(each.repository_id, each.owner_id) for each in await ids.proposals(tx)]
+        if carried and (repository_id, owner_id) not in carried:
+            raise SettingsError(
+                f"no release of ours carries repository {repository_id} of owner {owner_id}",
+                cure=f"`ids pin {' '.join(carried[0])} --reason …`, after a look at `ids list`; "
+                "or, if you know better, policy.repository_id and policy.owner_id in the settings",
+            )
         await pin(tx, word)
     typer.echo(f"repository {repository_id} of owner {owner_id}: pinned by {word.author}")

@@ -28,7 +28,7 @@ _COLUMNS = ("id", "state", "severity", "category", "opened_at", "findings", "tit
 _FINDINGS = 1000
 
 IdArgument = Annotated[int, typer.Argument(metavar="ID", help="The incident's number.")]
-WhyOption = Annotated[str, typer.Option("--why", help="The reason, kept with the incident for ever.")]
+WhyOption = Annotated[str, typer.Option("--why", "--reason", help="The reason, kept with the incident for ever.")]
 WhoOption = Annotated[str | None, typer.Option("--who", help="Who does it; by default the user of this machine.")]
 
 

@@ -84,7 +84,8 @@ def _line(row: LogRow) -> str:
         else ", up to date"
     )
     proven = "" if row.position is None else f", proven to {row.position}"
-    return f"{visible(row.title)}: {row.mode}, {row.state}: {standing}{since}{proven}{behind}"
+    asked = f", last asked {rfc3339(row.asked_at.replace(microsecond=0))}" if row.asked_at else ""
+    return f"{visible(row.title)}: {row.mode}, {row.state}: {standing}{since}{proven}{behind}{asked}"
 
 
 def _ignored(settings: Settings) -> list[str]:

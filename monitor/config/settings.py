@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from monitor.alerts.options import AlertOptions
 from monitor.alerts.sinks.slack import SlackOptions
 from monitor.config import shapes, sources
+from monitor.entries.patterns import WORD
 from monitor.errors import MonitorError, SettingsError, StoreError
 from monitor.fetch import FetchOptions
 from monitor.model.log import MODES
@@ -122,6 +123,8 @@ def load(path: Path | None, environ: Mapping[str, str], *, system: Path = SYSTEM
     _refuse_secrets(source.tree, (), source)
     file = shapes.read(File, source, _OURS)
     _check_logs(source, file.watch)
+    _check_words(source, file.watch, file.policy)
+    _check_repositories(source, file.registry, file.policy)
     state = _state_dir(source, file.state_dir, environ)
     keys = tuple(_key(source, number, text) for number, text in enumerate(file.contributor_keys))
     policy = replace(
@@ -166,6 +169,36 @@ def _check_logs(source: Source, watch: WatchOptions) -> None:
             raise SettingsError(
                 f"{source.place((*key, 'mode'))}: {log.mode.value!r} is no mode of a {log.protocol} log",
                 cure=f"such a log runs {modes}",
+            )
+
+
+def _check_words(source: Source, watch: WatchOptions, policy: Policy) -> None:
+    """Refuse words that cannot be looked for, and words that no signature of ours bears: nothing would ever be found."""
+    key: Key = ("watch", "words")
+    for word in watch.words:
+        if not WORD.fullmatch(word):
+            raise SettingsError(
+                f"{source.place(key)}: {word!r} cannot be looked for",
+                cure="give words of 4 to 64 printable ASCII characters without spaces",
+            )
+    ours = f"{policy.owner}/{policy.repository}"
+    if not any(word.lower() in ours.lower() for word in watch.words):
+        raise SettingsError(
+            f"{source.place(key)}: none of them stands in {ours}, so nothing that it signs would be kept",
+            cure=f'look for the owner\'s name: words = ["{policy.owner}"]',
+        )
+
+
+def _check_repositories(source: Source, registry: RegistryOptions, policy: Policy) -> None:
+    """Refuse an artifact that no workflow publishes: the one that was meant would not be read."""
+    published = [artifact for artifacts in policy.workflows.values() for artifact in artifacts]
+    section = source.tree.get("registry")
+    named = registry.repositories if isinstance(section, dict) and "repositories" in section else ()
+    for artifact in named:
+        if artifact not in published:
+            raise SettingsError(
+                f"{source.place(('registry', 'repositories', artifact))}: no workflow publishes {artifact!r}",
+                cure=f"the artifacts of policy.workflows are {', '.join(published)}",
             )
 
 

@@ -11,7 +11,7 @@ import re
 import sys
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import timedelta
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from pathlib import Path
 from types import UnionType
@@ -53,8 +53,8 @@ _RANGES: dict[str, tuple[Any, Any]] = {
     "attempts": (1, 20),
     "attempt_timeout": (0.1, 300),
     "backoff": (0.0, 60),
-    "backoff_first": (timedelta(0), timedelta(hours=1)),
-    "backoff_most": (timedelta(0), timedelta(days=1)),
+    "backoff_first": (_SECOND / 20, timedelta(hours=1)),
+    "backoff_most": (_SECOND / 20, timedelta(days=1)),
     "backfill_workers": (0, 256),
     "batch": (1, 10_000),
     "connect_timeout": (0.1, 300),
@@ -179,7 +179,7 @@ def _shape(hint: Any, name: str, hidden: frozenset[tuple[type, str]]) -> Any:  #
 def _leaf(hint: Any, name: str, hidden: frozenset[tuple[type, str]]) -> Any:  # noqa: ANN401 - a type form has no type
     least, most = _RANGES.get(name, (None, None))
     if hint is timedelta:
-        return Annotated[timedelta, BeforeValidator(duration), Field(ge=least or timedelta(0), le=most or _LONGEST)]
+        return Annotated[timedelta, BeforeValidator(partial(_length, least or timedelta(0), most or _LONGEST))]
     if hint in (int, float):
         return Annotated[hint, BeforeValidator(_number), Field(ge=least or 0, le=most or 1 << 60, allow_inf_nan=False)]
     if hint is str and name.endswith("url"):
@@ -189,6 +189,23 @@ def _leaf(hint: Any, name: str, hidden: frozenset[tuple[type, str]]) -> Any:  # 
     if isinstance(hint, type) and is_dataclass(hint):
         return Annotated[_model(hint, hidden), AfterValidator(_options(hint))]
     return hint
+
+
+def _length(least: timedelta, most: timedelta, value: object) -> timedelta:
+    """A duration in its range. Raises ValueError in the words in which people write one."""
+    length = duration(value)
+    if not least <= length <= most:
+        raise ValueError(f"{value!r} should be from {written(least)} to {written(most)}")
+    return length
+
+
+def written(length: timedelta) -> str:
+    """A duration as people write it: `45m`, `1h30m`, `50ms`, `0s`."""
+    left, parts = length // _UNITS["ms"], []
+    for name in ("d", "h", "m", "s", "ms"):
+        count, left = divmod(left, _UNITS[name] // _UNITS["ms"])
+        parts += [f"{count}{name}"] if count else []
+    return "".join(parts) or "0s"
 
 
 def _number(value: object) -> object:
@@ -226,8 +243,12 @@ def _told(errors: Sequence[ErrorDetails], source: Source, model: type[BaseModel]
             place, reason = error["loc"], "is missing"
         elif error["type"] == "value_error":
             place = _into(place, reason, source.tree)
-        elif isinstance(error["input"], str | int | float):
-            reason = f"{clip(repr(error['input']), _SHOWN)} {reason.replace('Input should', 'should')}"
+        else:
+            written_so = (
+                f"{clip(repr(error['input']), _SHOWN)} " if isinstance(error["input"], str | int | float) else ""
+            )
+            reason = f"{written_so}{reason.replace('Input should', 'should')}"
+            reason = reason.replace("a valid tuple", "a list").replace("a valid dictionary", "a table")
         faults.setdefault(place, []).append(reason)
     first = next(iter(faults))
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""

@@ -42,7 +42,8 @@ class Source:
         """Where a key was written, for the start of a message: `file:line: key`, or the variable's name."""
         for end in range(len(key), 0, -1):
             if key[:end] in self.variables:
-                return f"environment variable {self.variables[key[:end]]}"
+                within = f": {dotted(key)}" if key[end:] else ""
+                return f"environment variable {self.variables[key[:end]]}{within}"
         if self.file is None:
             return dotted(key)
         line = find_line(self.text, key)

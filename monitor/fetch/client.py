@@ -143,8 +143,7 @@ class Client:
             what = f"no whole answer within {self.options.timeout:g} s"
             raise FetchError(f"{request}: {what}", cure="check the network and the server") from error
         except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
-            what = f"{type(error).__name__} {printable(str(error))}".rstrip()
-            raise FetchError(f"{request}: {what}", cure="check the network and the server") from error
+            raise FetchError(f"{request}: {_trouble(error)}", cure=_cure(error)) from error
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[httpx.AsyncClient]:
@@ -157,3 +156,28 @@ class Client:
             follow_redirects=False,
         ) as client:
             yield client
+
+
+def _trouble(error: Exception) -> str:
+    """What came back. A connection that was refused, or a name that is not known, is no timeout, whatever its class is called."""
+    within = error.__cause__
+    if isinstance(within, aiohttp.ClientConnectorError):
+        return f"cannot connect to {within.host}:{within.port}: {printable(_reason(within))}"
+    return f"{type(error).__name__} {printable(str(error))}".rstrip()
+
+
+def _reason(error: aiohttp.ClientConnectorError) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return str(error.certificate_error)
+    return error.os_error.strerror or str(error.os_error) or type(error.os_error).__name__
+
+
+def _cure(error: Exception) -> str:
+    within = error.__cause__
+    if isinstance(within, aiohttp.ClientConnectorCertificateError):
+        return "check the server's certificate, and that this machine trusts its authority (SSL_CERT_FILE) and has the right time"
+    if isinstance(within, aiohttp.ClientConnectorSSLError):
+        return "check that the server speaks https (a registry on this machine that does not: registry.insecure_hosts)"
+    if isinstance(within, aiohttp.ClientConnectorDNSError):
+        return "check the name in the settings, this machine's name servers, and the proxy"
+    return "check the network and the server"

@@ -20,7 +20,7 @@ from monitor.rules import integrity
 from monitor.store import entries, findings, health, logs, releases, signatures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from monitor.judge.read import Reading
@@ -93,9 +93,18 @@ def _decide(
     return _Verdicts(replace(judgement, revision=bench.revision(generation) + (_OPEN if open_question else "")))
 
 
-async def expected(tx: Tx, entry: LogEntry, policy: Policy, *, alarmed: bool = False) -> Expectations:
-    """Return what is expected of an entry. `alarmed` says that it was judged unexpected before."""
-    found = await releases.expectations(tx, entry_rules.logged_hash(entry), policy.sufficient)
+async def expectations(tx: Tx, read: Iterable[LogEntry], policy: Policy) -> dict[str | None, Expectations]:
+    """What is expected of the hashes that these entries logged, by hash: it is the same for a whole transaction."""
+    return await releases.every_expectation(tx, {entry_rules.logged_hash(entry) for entry in read}, policy.sufficient)
+
+
+async def expected(
+    tx: Tx, entry: LogEntry, known: Mapping[str | None, Expectations], *, alarmed: bool = False
+) -> Expectations:
+    """Return what is expected of an entry, by what is `known` of its hash. `alarmed` says that it was judged unexpected before."""
+    found = known[entry_rules.logged_hash(entry)]
+    if entry.decoded.digest is None:
+        return replace(found, alarmed=alarmed)  # a certificate alone: no later attempt can have replaced what it signed
     runs = {signer.certificate.run for signer in entry.signers if signer.trusted and signer.certificate}
     attempts = [each for run in sorted(filter(None, runs)) for each in await signatures.attempts(tx, run)]
     return replace(found, attempts=tuple(attempts), alarmed=alarmed)
@@ -111,7 +120,9 @@ async def take(
     disproven: bool = False,
 ) -> Taken:
     """Keep the readings of one log. `proofs` maps an index to its verified inclusion proof, where it is at hand."""
+    readings = list(readings)
     generation = await releases.generation(tx)
+    known = await expectations(tx, [each.entry for each in readings if each.entry is not None], bench.policy)
     taken = Taken()
     for reading in readings:
         if reading.quarantined is not None:
@@ -120,9 +131,9 @@ async def take(
         if reading.entry is None:
             continue
         entry = await issuances.joined(tx, reading.entry)
-        expectations = await expected(tx, entry, bench.policy)
-        verdicts = _decide(entry, expectations, bench, generation, now)
-        await health.report(tx, "rule-failed", RULES_SOURCE, now, verdicts.error) if verdicts.error else None
+        verdicts = _decide(entry, await expected(tx, entry, known), bench, generation, now)
+        if verdicts.error is not None:
+            await health.report(tx, "rule-failed", RULES_SOURCE, now, verdicts.error)
         if not verdicts.judgement.related:
             await logs.count(tx, entry.log, "unrelated", 1)
             continue

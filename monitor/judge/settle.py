@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from monitor.judge import issuances
-from monitor.judge.intake import Taken, decide, expected
+from monitor.judge.intake import Taken, decide, expectations, expected
 from monitor.judge.read import read
 from monitor.model.release import DigestStatus
 from monitor.store import entries, findings, health, releases
+from monitor.store import standing as entry_standing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from monitor.entries.prefilter import Prefilter
@@ -27,18 +29,37 @@ async def due(tx: Tx, bench: Bench, after: int, limit: int) -> list[StoredEntry]
     return await entries.to_settle(tx, bench.revision(await releases.generation(tx)), after, limit)
 
 
-async def settle(tx: Tx, stored: StoredEntry, bench: Bench, prefilter: Prefilter, now: datetime) -> Taken | None:
-    """Judge one stored entry from its own bytes: new findings are added, those that no longer hold withdrawn. None when a rule failed."""
-    again = read(stored.leaf, bench, prefilter, stored.first_seen).entry
-    if again is None:
-        return Taken()
-    entry = await issuances.joined(tx, again)
+async def settle(
+    tx: Tx, waiting: Sequence[StoredEntry], bench: Bench, prefilter: Prefilter, now: datetime
+) -> tuple[Taken, bool]:
+    """Judge stored entries from their own bytes: new findings are added, those that no longer hold withdrawn.
+
+    Returns what was added, and whether every rule held out: an entry on which one failed stays unjudged.
+    """
     generation = await releases.generation(tx)
-    expectations = await expected(tx, entry, bench.policy, alarmed=stored.digest_status is DigestStatus.UNEXPECTED)
-    judgement = decide(entry, expectations, bench, generation, now)
-    await entries.set_judgement(tx, stored.id, entry, judgement, now)
-    await issuances.kept(tx, stored.id, entry, bench.policy, now, history=judgement.history)
-    if judgement.revision is None:
-        await health.report(tx, "rule-failed", "rules", now, f"entry {entry.index} of {entry.log} is unjudged")
-        return None
-    return Taken(findings=len(await findings.replace(tx, stored.id, judgement.findings, now)))
+    read_again = [(each, read(each.leaf, bench, prefilter, each.first_seen).entry) for each in waiting]
+    known = await expectations(tx, [entry for _, entry in read_again if entry is not None], bench.policy)
+    standing = await entry_standing.of(tx, [each.id for each in waiting])
+    same: dict[str, list[int]] = {}
+    taken, well = Taken(), True
+    for stored, again in read_again:
+        if again is None:
+            continue
+        entry = await issuances.joined(tx, again)
+        alarmed = stored.digest_status is DigestStatus.UNEXPECTED
+        judgement = decide(entry, await expected(tx, entry, known, alarmed=alarmed), bench, generation, now)
+        await issuances.kept(tx, stored.id, entry, bench.policy, now, history=judgement.history)
+        before = standing[stored.id]
+        if judgement.revision is not None and before.says(stored.id, entry, judgement, now):
+            same.setdefault(judgement.revision, []).append(stored.id)
+            continue
+        details = not before.details(stored.id, entry, judgement)
+        await entries.set_judgement(tx, stored.id, entry, judgement, now, details=details)
+        if judgement.revision is None:
+            await health.report(tx, "rule-failed", "rules", now, f"entry {entry.index} of {entry.log} is unjudged")
+            well = False
+            continue
+        taken += Taken(findings=len(await findings.replace(tx, stored.id, judgement.findings, now)))
+    for revision, ids in same.items():
+        await entry_standing.confirm(tx, ids, revision, now)
+    return taken, well

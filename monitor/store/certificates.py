@@ -61,9 +61,13 @@ async def add_signers(tx: Tx, entry_id: int, entry: LogEntry, now: datetime) -> 
     for held in (*(signer.certificate for signer in entry.signers), *beside):
         if held:
             await keep(tx, held, now)
-    rows = [_signer_row(entry_id, number, entry, signer) for number, signer in enumerate(entry.signers)]
-    if rows:
+    if rows := signer_rows(entry_id, entry):
         await tx.execute(sa.insert(signers), rows)
+
+
+def signer_rows(entry_id: int, entry: LogEntry) -> list[dict[str, Any]]:
+    """What is kept of an entry's signers as judged, a row each."""
+    return [_signer_row(entry_id, number, entry, signer) for number, signer in enumerate(entry.signers)]
 
 
 def _signer_row(entry_id: int, number: int, entry: LogEntry, judged: JudgedSigner) -> dict[str, Any]:

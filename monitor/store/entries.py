@@ -35,9 +35,11 @@ __all__ = [
     "add",
     "find",
     "get",
+    "judged",
     "known_uuids",
     "list_entries",
     "mark_disproven",
+    "match_rows",
     "named",
     "proof",
     "row",
@@ -78,7 +80,7 @@ async def add(tx: Tx, entry: LogEntry, judgement: Judgement, proof: InclusionPro
         "promise_log_id": promise.log_id if promise else None,
         "integrated_time": promise.integrated_time if promise else None,
         "signed_entry_timestamp": promise.signed_entry_timestamp if promise else None,
-        **_judged(entry, judgement, now),
+        **judged(entry, judgement, now),
         **(_proven(proof, proof.size) if proof else {}),
     }
     statement = insert(tx, entries).values(values)
@@ -90,13 +92,18 @@ async def add(tx: Tx, entry: LogEntry, judgement: Judgement, proof: InclusionPro
     return entry_id
 
 
-async def set_judgement(tx: Tx, entry_id: int, entry: LogEntry, judgement: Judgement, now: datetime) -> None:
-    """Put a judgement in the place of the last one. StoreError when the entry is not kept."""
-    changed = await tx.execute(
-        sa.update(entries).where(entries.c.id == entry_id).values(_judged(entry, judgement, now))
-    )
+async def set_judgement(
+    tx: Tx, entry_id: int, entry: LogEntry, judgement: Judgement, now: datetime, *, details: bool = True
+) -> None:
+    """Put a judgement in the place of the last one. StoreError when the entry is not kept.
+
+    Without `details` the signers and releases that are kept stay: they are the same.
+    """
+    changed = await tx.execute(sa.update(entries).where(entries.c.id == entry_id).values(judged(entry, judgement, now)))
     if changed.rowcount != 1:
         raise StoreError(f"no entry {entry_id} is stored")
+    if not details:
+        return
     await tx.execute(sa.delete(signers).where(signers.c.entry_id == entry_id))
     await tx.execute(sa.delete(matches).where(matches.c.entry_id == entry_id))
     await _add_details(tx, entry_id, entry, judgement, now)
@@ -104,7 +111,13 @@ async def set_judgement(tx: Tx, entry_id: int, entry: LogEntry, judgement: Judge
 
 async def _add_details(tx: Tx, entry_id: int, entry: LogEntry, judgement: Judgement, now: datetime) -> None:
     await add_signers(tx, entry_id, entry, now)
-    rows = [
+    if rows := match_rows(entry_id, judgement):
+        await tx.execute(sa.insert(matches), rows)
+
+
+def match_rows(entry_id: int, judgement: Judgement) -> list[dict[str, Any]]:
+    """What is kept of the releases that a judgement found an entry's digest in, a row each."""
+    return [
         {
             "entry_id": entry_id,
             "number": number,
@@ -116,11 +129,10 @@ async def _add_details(tx: Tx, entry_id: int, entry: LogEntry, judgement: Judgem
         }
         for number, match in enumerate(judgement.matches)
     ]
-    if rows:
-        await tx.execute(sa.insert(matches), rows)
 
 
-def _judged(entry: LogEntry, judgement: Judgement, now: datetime) -> dict[str, Any]:
+def judged(entry: LogEntry, judgement: Judgement, now: datetime) -> dict[str, Any]:
+    """What an entry's own columns say of its judgement, by column."""
     shown = _shown_signer(entry, judgement)
     certificate = shown.certificate if shown else None
     trusted = certificate if shown and shown.trusted else None

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from monitor.errors import LostRaceError
 from monitor.model.finding import Category, Fact, Finding, Severity, StoredFinding
 from monitor.model.incident import IncidentState
-from monitor.store.sql import at_least, chosen, insert, severity_rank
+from monitor.store.sql import at_least, chosen, chunks, insert, severity_rank
 from monitor.store.tables import findings, incidents, matches
 from monitor.store.types import bounded_key
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from monitor.model.filters import FindingFilter, Page
     from monitor.store.connect import Tx
 
+_ROWS = 500
 _FIELDS = tuple(field.name for field in fields(Finding))
 
 
@@ -95,20 +96,32 @@ async def unassigned(tx: Tx, limit: int) -> list[StoredFinding]:
         .order_by(severity_rank(c.severity).desc(), c.id)
         .limit(limit)
     )
-    return [_stored(row) for row in (await tx.execute(statement)).mappings()]
+    return [stored(row) for row in (await tx.execute(statement)).mappings()]
 
 
-async def assign(tx: Tx, finding_id: int, incident_id: int) -> None:
-    """Put a finding into an incident. LostRaceError when it is in one already."""
-    free = (findings.c.id == finding_id, findings.c.incident_id.is_(None))
-    if (await tx.execute(sa.update(findings).where(*free).values(incident_id=incident_id))).rowcount != 1:
-        raise LostRaceError(f"finding {finding_id} has an incident already", cure="nothing: the pass is begun again")
+async def unplaced(tx: Tx, ids: Sequence[int]) -> list[StoredFinding]:
+    """Return those of these findings that stand and have no incident yet, in this order."""
+    c = findings.c
+    found: dict[int, StoredFinding] = {}
+    for chunk in chunks(ids, _ROWS):
+        free = sa.select(findings).where(c.id.in_(chunk), c.incident_id.is_(None), c.withdrawn_at.is_(None))
+        found.update({row["id"]: stored(row) for row in (await tx.execute(free)).mappings()})
+    return [found[each] for each in ids if each in found]
+
+
+async def assign(tx: Tx, ids: Sequence[int], incident_id: int) -> None:
+    """Put findings into an incident. LostRaceError when one is in one already."""
+    for chunk in chunks(ids, _ROWS):
+        free = (findings.c.id.in_(chunk), findings.c.incident_id.is_(None))
+        done = await tx.execute(sa.update(findings).where(*free).values(incident_id=incident_id))
+        if done.rowcount != len(chunk):
+            raise LostRaceError("a finding has an incident already", cure="nothing: the pass is begun again")
 
 
 async def get(tx: Tx, finding_id: int) -> StoredFinding | None:
     """Return one finding."""
     row = (await tx.execute(sa.select(findings).where(findings.c.id == finding_id))).mappings().one_or_none()
-    return _stored(row) if row else None
+    return stored(row) if row else None
 
 
 async def list_findings(tx: Tx, narrow: FindingFilter, page: Page) -> list[StoredFinding]:
@@ -117,7 +130,7 @@ async def list_findings(tx: Tx, narrow: FindingFilter, page: Page) -> list[Store
     statement = sa.select(findings).where(*_conditions(narrow)).order_by(c.id).limit(page.limit)
     if page.after is not None:
         statement = statement.where(c.id > page.after)
-    return [_stored(row) for row in (await tx.execute(statement)).mappings()]
+    return [stored(row) for row in (await tx.execute(statement)).mappings()]
 
 
 def _conditions(narrow: FindingFilter) -> list[sa.ColumnElement[bool]]:
@@ -160,7 +173,8 @@ def _values(finding: Finding) -> dict[str, Any]:
     return values
 
 
-def _stored(row: sa.RowMapping) -> StoredFinding:
+def stored(row: sa.RowMapping) -> StoredFinding:
+    """Return the finding of a row."""
     values = {name: row[name] for name in _FIELDS}
     values["facts"] = tuple(Fact(*fact) for fact in row["facts"])
     values["artifacts"] = tuple(row["artifacts"])

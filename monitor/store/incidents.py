@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from monitor.model.filters import IncidentFilter, Page
-    from monitor.model.finding import Category, Severity, StoredFinding
+    from monitor.model.finding import Category, Severity
     from monitor.store.connect import Tx
 
 _CHUNK = 500
@@ -121,10 +121,37 @@ async def save(tx: Tx, before: Incident, after: Incident) -> None:
         raise LostRaceError(f"incident {before.id} was changed by somebody else")
 
 
-async def has_event(tx: Tx, incident_id: int, event: str) -> bool:
-    """Whether the incident already holds a finding about this signing event."""
-    held = sa.select(findings.c.id).where(findings.c.incident_id == incident_id, findings.c.event == event).limit(1)
-    return (await tx.execute(held)).first() is not None
+@dataclass(frozen=True, slots=True)
+class EventFinding:
+    """One finding of an incident about a signing event. `certificate`: its entry is a certificate log's; None where it has no entry."""
+
+    rule: str
+    event: str
+    certificate: bool | None
+    withdrawn: bool
+
+
+async def of_events(tx: Tx, incident_id: int, events: Collection[str]) -> list[EventFinding]:
+    """The findings of an incident about these signing events, withdrawn ones included."""
+    f = findings.c
+    joined = sa.select(f.rule, f.event, f.withdrawn_at, entries.c.protocol).select_from(
+        findings.outerjoin(entries, entries.c.id == f.entry_id)
+    )
+    found: list[EventFinding] = []
+    for chunk in chunks(sorted(events), _CHUNK):
+        for row in await tx.execute(joined.where(f.incident_id == incident_id, f.event.in_(chunk))):
+            certificate = row.protocol.certificates if row.protocol is not None else None
+            found.append(EventFinding(row.rule, row.event, certificate, row.withdrawn_at is not None))
+    return found
+
+
+async def of_certificates(tx: Tx, entry_ids: Collection[int]) -> set[int]:
+    """Those of these entries that stand in certificate logs."""
+    found: set[int] = set()
+    for chunk in chunks(sorted(entry_ids), _CHUNK):
+        mine = sa.select(entries.c.id).where(entries.c.id.in_(chunk), of_certificate_log(entries.c.protocol))
+        found.update((await tx.execute(mine)).scalars())
+    return found
 
 
 async def of_event(tx: Tx, event: str, prefix: str) -> Incident | None:
@@ -132,25 +159,6 @@ async def of_event(tx: Tx, event: str, prefix: str) -> Incident | None:
     held = sa.exists().where(findings.c.incident_id == incidents.c.id, findings.c.event == event)
     mine = (held, incidents.c.key.startswith(prefix, autoescape=True))
     return await _first(tx, sa.and_(*mine, incidents.c.state != IncidentState.RESOLVED))
-
-
-async def said_of_certificate(tx: Tx, incident_id: int, stored: StoredFinding) -> bool:
-    """Whether the incident holds the same rule's finding about the same signing event, and one of the two is a certificate log's."""
-    if stored.finding.event is None or stored.entry_id is None:
-        return False
-    f, e = findings.c, entries.c
-    same = (
-        f.incident_id == incident_id,
-        f.rule == stored.finding.rule,
-        f.event == stored.finding.event,
-        f.withdrawn_at.is_(None),
-        f.id != stored.id,
-    )
-    own = sa.exists().where(e.id == stored.entry_id, of_certificate_log(e.protocol))
-    other = entries.alias()
-    either = sa.or_(own, of_certificate_log(other.c.protocol))
-    found = sa.select(f.id).join_from(findings, other, other.c.id == f.entry_id).where(*same, either).limit(1)
-    return (await tx.execute(found)).first() is not None
 
 
 async def rules(tx: Tx, incident_id: int) -> Mapping[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -90,28 +90,46 @@ async def expectations(tx: Tx, value: str | None, sufficient: frozenset[Authorit
     `complete` counts the digests for which the word of one of `sufficient` stands. It and `sources` leave out those that are only
     claimed or observed: they explain, and never silence.
     """
+    return (await every_expectation(tx, [value], sufficient))[value]
+
+
+async def every_expectation(
+    tx: Tx, values: Iterable[str | None], sufficient: frozenset[Authority] = VOUCHING
+) -> dict[str | None, Expectations]:
+    """Return `expectations` of many logged hashes at once; each holds until something is written of releases or registries."""
+    wanted = set(values)
+    matches = await _matches(tx, [value for value in wanted if value is not None])
     c = expected_digests.c
-    matches: list[Match] = []
-    if value is not None:
-        since = c.added_at.label("since")
-        joined = sa.select(c.version, c.artifact, c.digest, c.authority, expected_hashes.c.how, since).join_from(
-            expected_hashes, expected_digests, c.digest == expected_hashes.c.digest
-        )
-        found = joined.where(expected_hashes.c.value == value).order_by(c.id, expected_hashes.c.how)
-        matches = [Match(**row) for row in (await tx.execute(found)).mappings()]
     vouching = sa.select(c.version, c.artifact, c.authority).where(c.authority.in_(sorted(VOUCHING))).distinct()
     vouched = (await tx.execute(vouching)).all()
     complete = frozenset((row.version, row.artifact) for row in vouched if row.authority in sufficient)
     hosts = await registries(tx)
-    return Expectations(
-        tuple(matches),
+    unknown = Expectations(
+        (),
         complete,
         sources=bool(vouched or hosts),
         registry=bool(hosts),
         unreachable=any(each.failing_since is not None and each.good_passes == 0 for each in hosts),
         asked_at=known_until(hosts),
-        tag_first_seen=await _tag_first_seen(tx, matches),
     )
+    found: dict[str | None, Expectations] = dict.fromkeys(wanted, unknown)
+    for value, mine in matches.items():
+        seen = await _tag_first_seen(tx, mine)
+        found[value] = replace(unknown, matches=tuple(mine), tag_first_seen=seen)
+    return found
+
+
+async def _matches(tx: Tx, values: Iterable[str]) -> dict[str, list[Match]]:
+    """Return, by logged hash, the digests that may be logged under it."""
+    c, h = expected_digests.c, expected_hashes.c
+    columns = (c.version, c.artifact, c.digest, c.authority, h.how, c.added_at.label("since"))
+    joined = sa.select(h.value, *columns).join_from(expected_hashes, expected_digests, c.digest == h.digest)
+    found: dict[str, list[Match]] = {}
+    for chunk in chunks(values, _ROWS):
+        for row in (await tx.execute(joined.where(h.value.in_(chunk)).order_by(c.id, h.how))).mappings():
+            match = {name: of for name, of in row.items() if name != "value"}
+            found.setdefault(row["value"], []).append(Match(**match))
+    return found
 
 
 async def registries(tx: Tx) -> list[Condition]:

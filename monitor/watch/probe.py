@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from monitor.errors import BadSignatureError, FetchError, FormatError, UnknownKeyError
 from monitor.model.check import Check, failed, ok, refused, skipped
-from monitor.model.log import LogState, Mode, Protocol
+from monitor.model.log import LogState, Mode, Protocol, title
 from monitor.watch import control, questions
 from monitor.watch.keys import counted
 
@@ -41,9 +41,9 @@ _WITHOUT_INDEX = {
 }
 
 
-def name(origin: str) -> str:
+def name(origin: str, url: str = "") -> str:
     """What the checks of a log are called."""
-    return f"log {origin}"
+    return f"log {title(origin, url)}"
 
 
 def index_name(host: str) -> str:
@@ -59,7 +59,7 @@ async def checkpoints(opener: Opener, trusted: Trusted, now: datetime) -> tuple[
     try:
         shards = await server.shards()
     except (FetchError, FormatError) as error:
-        return (refused(name(trusted.origin), error, _OPERATOR),)
+        return (refused(name(trusted.origin, trusted.url), error, _OPERATOR),)
     return tuple([
         await _checkpoint(server.shard(shard), trusted, now, "ended" if shard.state is LogState.ENDED else "active")
         for shard in shards
@@ -73,7 +73,7 @@ def _opened(opener: Opener, trusted: Trusted) -> Log:
 
 
 async def _checkpoint(log: Log, trusted: Trusted, now: datetime, shard: str = "") -> Check:
-    called = name(log.origin)
+    called = name(log.origin, trusted.url)
     try:
         checkpoint = counted(await log.checkpoint(), log.origin, trusted.keys, now)
     except UnknownKeyError as error:

@@ -27,10 +27,8 @@ async def resettle(tools: Tools, stopping: Callable[[], bool]) -> Taken:
         if not due:
             break
         async with tools.store.write() as tx:
-            for stored in due:
-                settled = await settle.settle(tx, stored, bench, tools.prefilter, tools.clock())
-                failed = failed or settled is None
-                taken += settled or Taken()
+            settled, well = await settle.settle(tx, due, bench, tools.prefilter, tools.clock())
+        taken, failed = taken + settled, failed or not well
         after = due[-1].id
     if not failed and not stopping():
         async with tools.store.write() as tx:

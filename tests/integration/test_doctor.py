@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from monitor import config, doctor
 from monitor.model.check import CheckState
+from monitor.model.log import title
 from monitor.releases.auth import Credentials
 from monitor.store import migrate
 from monitor.store.engine import Store
@@ -84,7 +85,7 @@ class Ward:
 
     @property
     def ct(self) -> str:
-        return f"log {self.world.ct.origin}"
+        return f"log {title(self.world.ct.origin, self.world.ct.read_url)}"
 
     @property
     def registry(self) -> str:
@@ -227,6 +228,10 @@ async def registry_has_had_enough(ward: Ward) -> None:
     ward.world.registry.rate_limit(header="7")
 
 
+async def registry_is_asked_by_https_and_speaks_http(ward: Ward) -> None:
+    ward.environ["TRUSTACKS_MONITOR_REGISTRY__INSECURE_HOSTS"] = "[]"
+
+
 async def registry_refuses(ward: Ward) -> None:
     await ward.world.registry.stop()
 
@@ -290,7 +295,7 @@ BROKEN: list[tuple[Callable[[Ward], Awaitable[None]], str, str, str]] = [
     (tuf_has_expired, "trust root", "timestamp.json is expired", "check this machine's clock"),
     (tuf_talks_nonsense, "trust root", "DeserializationError", "trust.source is the right repository"),
     (root_is_newer_than_this_program, "trust root", "PQ_SOMETHING", "install a newer version"),
-    (v2_refuses, "{ward.v2}", "Connect call failed", "check the network and the server"),
+    (v2_refuses, "{ward.v2}", "cannot connect to 127.0.0.1", "check the network and the server"),
     (v1_is_in_trouble, "{ward.v1}", "502", "nothing while it lasts minutes"),
     (v1_is_not_there, "{ward.v1}", "404", "check the log's read_url"),
     (index_is_off, "{ward.index}", "501", "no signature by a trusted certificate is lost"),
@@ -305,7 +310,8 @@ BROKEN: list[tuple[Callable[[Ward], Awaitable[None]], str, str, str]] = [
     (registry_forbids, "{ward.registry}", "403", "make trustacks/runner public, or give"),
     (registry_has_no_such_repository, "{ward.registry}", "404", "correct the name in [registry.repositories]"),
     (registry_has_had_enough, "{ward.registry}", "429", "wait 7 s and try again"),
-    (registry_refuses, "{ward.registry}", "Connect call failed", "check the network and the server"),
+    (registry_is_asked_by_https_and_speaks_http, "{ward.registry}", "wrong version number", "registry.insecure_hosts"),
+    (registry_refuses, "{ward.registry}", "cannot connect to 127.0.0.1", "check the network and the server"),
     (database_refuses, "database", "Connection refused", "start PostgreSQL, or correct host and port"),
     (database_is_newer, "database", "newer than", "install the version of the monitor that upgraded"),
     (database_is_something_else, "database", "not a database", "this file is something else: check the URL"),

@@ -106,7 +106,20 @@ def test_nothing_that_is_somebodys_own_stands_in_the_example_file() -> None:
         ("[watch]\npoll_interval = 30", "config.toml:2: watch.poll_interval: 30 is not a duration"),
         (
             "[watch]\npoll_interval = '0s'",
-            "config.toml:2: watch.poll_interval: '0s' should be greater than or equal to",
+            "config.toml:2: watch.poll_interval: '0s' should be from 50ms to 1d",
+        ),
+        ("[alerts]\nbackoff_first = '0s'", "config.toml:2: alerts.backoff_first: '0s' should be from 50ms to 1h"),
+        ("[watch]\nsearch_branches = 'main'", "config.toml:2: watch.search_branches: 'main' should be a list"),
+        ("[watch]\nwords = []", "config.toml:2: watch.words: none of them stands in TruStacks/trustacks-mvp"),
+        ("[watch]\nwords = ['']", "config.toml:2: watch.words: '' cannot be looked for"),
+        ("[watch]\nwords = ['Globex']", "config.toml:2: watch.words: none of them stands in TruStacks/trustacks-mvp"),
+        (
+            "[policy]\nowner = 'Globex'\nrepository = 'svc'",
+            "config.toml: watch.words: none of them stands in Globex/svc",
+        ),
+        (
+            "[registry.repositories]\ncontrol_plane = 'ghcr.io/trustacks/control-plane'",
+            "config.toml:2: registry.repositories.control_plane: no workflow publishes 'control_plane'",
         ),
         ("[watch]\nv1_in_flight = 0", "config.toml:2: watch.v1_in_flight: 0 should be greater than or equal to 1"),
         ("[watch]\nv1_requests_per_second = nan", "config.toml:2: watch.v1_requests_per_second: nan is not a number"),
@@ -247,6 +260,16 @@ def test_the_environment_goes_over_the_file_key_by_key(load: Callable[..., Setti
 def test_a_bad_variable_is_refused_by_its_name(load: Callable[..., Settings], name: str, value: str) -> None:
     complaint = refused(load, "state_dir = '/tmp'", **{name: value})
     assert complaint.startswith(f"environment variable TRUSTACKS_MONITOR_{name}: ")
+
+
+def test_a_variable_that_holds_a_table_is_refused_by_the_key_within_it(load: Callable[..., Settings]) -> None:
+    within = {
+        '[{"mode": "search"}]': "watch.logs[0].origin: is missing",
+        '[{"origin": "a", "mode": "complet"}]': "watch.logs[0].mode: 'complet' should be",
+    }
+    for value, complaint in within.items():
+        told = refused(load, "", WATCH__LOGS=value)
+        assert told.startswith(f"environment variable TRUSTACKS_MONITOR_WATCH__LOGS: {complaint}")
 
 
 def test_what_kubernetes_injects_beside_a_service_of_our_name_is_no_setting(load: Callable[..., Settings]) -> None:

@@ -104,6 +104,28 @@ async def test_what_a_server_says_cannot_act_on_the_terminal(cli: Cli) -> None:
     assert "\\x1b[2J\\u202e" in done.out
 
 
+async def test_poll_counts_what_is_found_only_once_the_registry_was_read(cli: Cli) -> None:
+    cli.environ["TRUSTACKS_MONITOR_POLICY__GRACE"] = "0s"
+    assert (await cli("poll")).status == 0
+    cli.world.sign("v2")
+    found = await cli("poll")
+    assert found.status == 3, found
+    assert "1 new finding, 1 open incident\n" in found.out
+
+
+async def test_ids_that_no_release_of_ours_carries_are_not_pinned_by_mistake(cli: Cli) -> None:
+    cli.environ["TRUSTACKS_MONITOR_WATCH__START"] = "0"
+    await cli("poll")
+    (proposed,) = (await cli("ids", "list", "--format", "jsonl")).rows
+    repository, owner = proposed["repository_id"], proposed["owner_id"]
+    swapped = await cli("ids", "pin", owner, repository, "--reason", "tired")
+    assert (swapped.status, swapped.out) == (2, "")
+    assert f"`ids pin {repository} {owner} --reason …`" in swapped.err
+    assert (await cli("ids", "pin", repository, owner, "--why", "seen in the repository's settings")).status == 0
+    clean = await cli("poll")
+    assert "0 new findings" in clean.out
+
+
 async def test_the_manifest_is_json_and_an_app_made_of_it_may_do_all_that_is_asked(cli: Cli) -> None:
     done = await cli("slack", "manifest", config=False)
     assert (done.status, done.err) == (0, "")

@@ -12,11 +12,13 @@ from monitor.alerts import incidents as gathering
 from monitor.model.finding import Category, Severity
 from monitor.model.incident import DeliveryKind, IncidentState
 from monitor.store import findings
+from monitor.store.engine import Store
+from tests.integration.alerts.desk import Desk
+from tests.statements import statements
 from tests.unit.alerts.examples import OTHER_RUN, RUN, THIRD_RUN, V1, V2, of_log, of_source, signed, stranger
 
 if TYPE_CHECKING:
     from monitor.model.finding import Finding
-    from tests.integration.alerts.desk import Desk
 
 POLICY_RUN = {"run": OTHER_RUN, "workflow": "publish-policy.yml"}
 
@@ -191,6 +193,45 @@ async def test_a_pass_is_bounded_and_the_next_goes_on(desk: Desk) -> None:
     await desk.put(*(signed(number=n) for n in range(20)))
     placed = [await gathering.gather(desk.store, desk.options, desk.now) for _ in range(4)]
     assert placed == [7, 7, 6, 0]
+
+
+async def test_the_findings_of_one_act_are_placed_with_as_few_statements_as_one(desk: Desk) -> None:
+    counts = []
+    for run, many in ((RUN, 1), (OTHER_RUN, 60)):
+        await desk.put(*(signed(number=100 * many + n, run=run, event=f"{many}.{n}") for n in range(many)))
+        with statements() as seen:
+            assert await gathering.gather(desk.store, desk.options, desk.now) == many
+        counts.append(len(seen))
+    assert counts[1] <= counts[0] + 5
+    assert [each.count for each in await desk.incidents()] == [1, 60]
+    assert len((await desk.deliveries(2))[0].finding_ids) == 60
+
+
+async def test_findings_placed_at_once_are_told_as_if_they_had_come_one_by_one(desk: Desk, sqlite_url: str) -> None:
+    found = [signed("unusual-build", number=1, event="e1"), signed("unusual-build", number=2, event="e2")]
+    found += [signed("branch-ref", number=2, event="e2"), stranger(3), stranger(4), of_log("log-forked")]
+    found += [replace(signed("branch-ref", number=n, event=f"h{n}"), history=True) for n in range(5, 8)]
+    async with await Store.open(f"{sqlite_url}.one") as store:
+        single = Desk(store)
+        for state in ("before the first message", "after it", "acknowledged"):
+            for each in (desk, single):
+                each.wait(minutes=1)
+                await each.put(
+                    *(replace(f, subject=f"{f.subject} {state}", event=f.event and f"{f.event} {state}") for f in found)
+                )
+            await gathering.gather(desk.store, desk.options, desk.now)
+            while await gathering.gather(single.store, replace(single.options, batch=1), single.now):
+                pass
+            for incident in await desk.incidents():
+                assert incident == await single.incident(incident.id), state
+                assert await desk.events(incident.id) == await single.events(incident.id), state
+                one, other = await desk.deliveries(incident.id), await single.deliveries(incident.id)
+                assert [replace(d, id=0) for d in one] == [replace(d, id=0) for d in other], state
+            for each in (desk, single):
+                await each.deliver()
+                if state == "after it":
+                    for incident in await each.incidents():
+                        await handling.acknowledge(each.store, incident.id, "ada", "on it", each.now)
 
 
 async def test_a_kill_between_findings_loses_and_repeats_nothing(any_desk: Desk) -> None:

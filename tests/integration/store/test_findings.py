@@ -146,7 +146,7 @@ async def test_a_finding_back_after_its_incident_was_resolved_is_told_anew_and_o
         async with store.write() as tx:
             one = make_finding(subject=state)
             (finding_id,) = await findings.put(tx, [one], now, entry_id=None)
-            await findings.assign(tx, finding_id, await incident(tx, now, state))
+            await findings.assign(tx, [finding_id], await incident(tx, now, state))
             assert await findings.put(tx, [one], now, entry_id=None) == []
             assert await findings.withdraw(tx, one.rule, one.subject, now)
             assert not await findings.withdraw(tx, one.rule, one.subject, now)
@@ -159,7 +159,7 @@ async def test_a_finding_that_grew_worse_is_told_again(
 ) -> None:
     async with store.write() as tx:
         (finding_id,) = await findings.put(tx, [make_finding(severity=Severity.HIGH)], now, entry_id=None)
-        await findings.assign(tx, finding_id, await incident(tx, now))
+        await findings.assign(tx, [finding_id], await incident(tx, now))
         assert await findings.put(tx, [make_finding(severity=Severity.LOW)], now, entry_id=None) == []
         assert await findings.put(tx, [make_finding(severity=Severity.HIGH)], now, entry_id=None) == [finding_id]
         assert [each.id for each in await findings.unassigned(tx, 9)] == [finding_id]
@@ -171,9 +171,9 @@ async def test_a_finding_is_put_into_one_incident(
     async with store.write() as tx:
         (finding_id,) = await findings.put(tx, [make_finding()], now, entry_id=None)
         incident_id = await incident(tx, now)
-        await findings.assign(tx, finding_id, incident_id)
+        await findings.assign(tx, [finding_id], incident_id)
         with pytest.raises(LostRaceError):
-            await findings.assign(tx, finding_id, incident_id)
+            await findings.assign(tx, [finding_id], incident_id)
         (kept,) = await findings.list_findings(tx, FindingFilter(incident=incident_id), Page())
         assert kept.incident_id == incident_id
 

@@ -2,48 +2,39 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from monitor.history import coverage
-from monitor.history.coverage import LogRow, Patience
 from monitor.model.log import (
-    CheckpointSource,
     CheckpointStatus,
     Conflict,
     ConflictKind,
-    Coverage,
-    Cursor,
     FollowedLog,
     Hole,
     LogState,
     Mode,
     Protocol,
-    StoredCheckpoint,
 )
 from monitor.rules.policy import Policy
 from monitor.store import health, logs
 from monitor.store.engine import Store
-from monitor.tlog.merkle import CompactRange
+from tests.unit.history.followed import NOW, PATIENCE, checkpoint, follow, row
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from monitor.history.coverage import LogRow
+
 LOG = "log.example"
-NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-PATIENCE = Patience(timedelta(seconds=30), timedelta(hours=1), Policy().deadline)
 
 
 @pytest.fixture
 async def store(sqlite_url: str) -> AsyncIterator[Store]:
     async with await Store.open(sqlite_url) as opened:
         yield opened
-
-
-def _checkpoint(size: int, status: CheckpointStatus = CheckpointStatus.CONSISTENT) -> StoredCheckpoint:
-    return StoredCheckpoint(LOG, size, bytes(32), b"note", CheckpointSource.POLL, status, NOW, NOW)
 
 
 async def _follow(
@@ -55,22 +46,12 @@ async def _follow(
     asked: timedelta = timedelta(0),
 ) -> None:
     """A log that is read from leaf 4 to `position`, signed up to `size`, and was last asked so long ago."""
-    range_ = CompactRange.empty(0)
-    for number in range(position):
-        range_ = range_.append(bytes([number]) * 32)
-    async with store.write() as tx:
-        await logs.upsert(tx, FollowedLog(LOG, Protocol.REKOR_V2, "https://log.example", Mode.COMPLETE, state), NOW)
-        await logs.add_checkpoint(tx, _checkpoint(size))
-        await logs.start_cursor(tx, Cursor(LOG, position, range_, 4), NOW)
-        await logs.cover(tx, Coverage(LOG, 4, position, size), NOW)
-        await health.report(tx, "log-unreachable", f"log:{LOG}", NOW - asked, None)
+    log = FollowedLog(LOG, Protocol.REKOR_V2, "https://log.example", Mode.COMPLETE, state)
+    await follow(store, log, position=position, size=size, asked=NOW - asked)
 
 
 async def _row(store: Store) -> LogRow:
-    async with store.read() as tx:
-        rows = await coverage.statement(tx, PATIENCE, NOW)
-    assert len(rows) == 1
-    return rows[0]
+    return await row(store, LOG)
 
 
 async def test_a_log_that_is_read_to_its_newest_checkpoint_and_was_asked_lately_is_protected(store: Store) -> None:
@@ -121,8 +102,8 @@ async def test_a_checkpoint_that_is_only_seen_counts_for_the_backlog_and_a_confl
 ) -> None:
     await _follow(store)
     async with store.write() as tx:
-        await logs.add_checkpoint(tx, _checkpoint(20, CheckpointStatus.SEEN))
-        await logs.add_checkpoint(tx, _checkpoint(30, CheckpointStatus.CONFLICTING))
+        await logs.add_checkpoint(tx, checkpoint(LOG, 20, CheckpointStatus.SEEN))
+        await logs.add_checkpoint(tx, checkpoint(LOG, 30, CheckpointStatus.CONFLICTING))
     assert (await _row(store)).behind == 12
 
 

@@ -10,12 +10,10 @@ import pytest
 
 from monitor.errors import SettingsError
 from monitor.history import coverage, ranges
-from monitor.history.coverage import LogRow, Patience
 from monitor.model.log import (
     CheckpointSource,
     CheckpointStatus,
     Coverage,
-    Cursor,
     FollowedLog,
     Hole,
     LogState,
@@ -24,19 +22,16 @@ from monitor.model.log import (
     StoredCheckpoint,
 )
 from monitor.model.lookup import Lookup, LookupState
-from monitor.rules.policy import Policy
-from monitor.store import entries, health, logs, lookups, meta, reading
+from monitor.store import entries, logs, lookups, meta, reading
 from monitor.store.engine import Store
-from monitor.tlog.merkle import CompactRange
 from tests.integration.store.conftest import judgement, log_entry
+from tests.unit.history.followed import NOW, PATIENCE, follow, leaves, row
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 CT, V1, V2 = "ct.example", "rekor.example - 7", "log.example"
-NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 BEGAN = NOW - timedelta(days=3)
-PATIENCE = Patience(timedelta(seconds=30), timedelta(hours=1), Policy().deadline)
 KINDS = {CT: Protocol.RFC6962, V1: Protocol.REKOR_V1, V2: Protocol.REKOR_V2}
 
 
@@ -46,22 +41,10 @@ async def store(sqlite_url: str) -> AsyncIterator[Store]:
         yield opened
 
 
-def leaves(count: int) -> CompactRange:
-    return CompactRange.empty().extend([bytes([number]) * 32 for number in range(count)])
-
-
-async def follow(store: Store, origin: str, mode: Mode = Mode.COMPLETE, *, asked: datetime = NOW) -> None:
+async def followed(store: Store, origin: str, mode: Mode = Mode.COMPLETE, *, asked: datetime = NOW) -> None:
     """A log that is read from leaf 4 to its newest checkpoint, of 8 leaves."""
-    async with store.write() as tx:
-        await logs.upsert(tx, FollowedLog(origin, KINDS[origin], "https://x", mode, LogState.ACTIVE), BEGAN)
-        checkpoint = StoredCheckpoint(
-            origin, 8, bytes(32), b"note", CheckpointSource.POLL, CheckpointStatus.CONSISTENT, BEGAN, NOW
-        )
-        await logs.add_checkpoint(tx, checkpoint)
-        await health.report(tx, "log-unreachable", f"log:{origin}", asked, None)
-        if mode is Mode.COMPLETE:
-            await logs.start_cursor(tx, Cursor(origin, 8, leaves(8), 4), NOW)
-            await logs.cover(tx, Coverage(origin, 4, 8, 8), NOW)
+    log = FollowedLog(origin, KINDS[origin], "https://x", mode, LogState.ACTIVE)
+    await follow(store, log, asked=asked, began=BEGAN)
 
 
 async def seek(store: Store, opened: datetime, *, issued: datetime | None = None, history: bool = False) -> None:
@@ -75,17 +58,12 @@ async def seek(store: Store, opened: datetime, *, issued: datetime | None = None
         await lookups.want(tx, replace(lookup, entry_id=kept or 1))
 
 
-async def row(store: Store, origin: str = V1) -> LogRow:
-    async with store.read() as tx:
-        return {each.log: each for each in await coverage.statement(tx, PATIENCE, NOW)}[origin]
-
-
 async def test_in_mode_certificates_a_log_is_as_protected_as_the_certificate_logs_and_says_its_limits(
     store: Store,
 ) -> None:
-    await follow(store, CT)
-    await follow(store, V1, Mode.CERTIFICATES)
-    found = await row(store)
+    await followed(store, CT)
+    await followed(store, V1, Mode.CERTIFICATES)
+    found = await row(store, V1)
     assert (found.protected, found.gaps, found.since) == (True, (), BEGAN)
     assert (found.start, found.position, found.behind) == (None, None, None)
     assert found.limits == (
@@ -96,12 +74,12 @@ async def test_in_mode_certificates_a_log_is_as_protected_as_the_certificate_log
 
 @pytest.mark.parametrize("kept", [None, "honoured", "it answers [] for a name it has"])
 async def test_the_limits_say_how_the_index_stood_its_test(store: Store, kept: str | None) -> None:
-    await follow(store, CT)
-    await follow(store, V1, Mode.CERTIFICATES)
+    await followed(store, CT)
+    await followed(store, V1, Mode.CERTIFICATES)
     if kept is not None:
         async with store.write() as tx:
             await meta.set(tx, "index:rekor.example", f"2026-11-23T11:00:00Z {kept}")
-    said = " ".join((await row(store)).limits)
+    said = " ".join((await row(store, V1)).limits)
     assert ("was not tested yet" in said) == (kept is None)
     assert ("does not find entries by name (it answers [])" in said.replace(" for a name it has", "")) == (
         kept is not None and kept != "honoured"
@@ -109,53 +87,53 @@ async def test_the_limits_say_how_the_index_stood_its_test(store: Store, kept: s
 
 
 async def test_a_certificate_log_that_is_not_read_ends_the_protection_of_what_it_leads_to(store: Store) -> None:
-    await follow(store, V1, Mode.CERTIFICATES)
-    found = await row(store)
+    await followed(store, V1, Mode.CERTIFICATES)
+    found = await row(store, V1)
     assert (found.protected, found.since) == (False, None)
     assert found.gaps == ("no certificate log is followed: nothing leads to its entries",)
 
-    await follow(store, CT, asked=NOW - timedelta(hours=5))
-    found = await row(store)
+    await followed(store, CT, asked=NOW - timedelta(hours=5))
+    found = await row(store, V1)
     assert (found.protected, found.gaps) == (False, (f"the certificate log {CT} is not protected",))
 
 
 async def test_a_certificate_whose_entry_is_looked_for_too_long_ends_the_protection(store: Store) -> None:
-    await follow(store, CT)
-    await follow(store, V1, Mode.CERTIFICATES)
+    await followed(store, CT)
+    await followed(store, V1, Mode.CERTIFICATES)
     await seek(store, NOW - timedelta(hours=3))
-    found = await row(store)
+    found = await row(store, V1)
     assert found.protected
     assert "1 certificate of ours still lacks its entry, which is looked for" in found.limits
 
     await seek(store, NOW - timedelta(days=9), history=True)
-    assert (await row(store)).protected
+    assert (await row(store, V1)).protected
 
     await seek(store, NOW - timedelta(hours=4, minutes=1))
-    found = await row(store)
+    found = await row(store, V1)
     assert not found.protected
     assert "still lacks its entry" in found.gaps[0]
     assert "long after the first was issued (2026-11-23T07:59:00Z)" in found.gaps[0]
 
 
 async def test_what_is_only_searched_is_not_watched(store: Store) -> None:
-    await follow(store, V1, Mode.SEARCH)
-    found = await row(store)
+    await followed(store, V1, Mode.SEARCH)
+    found = await row(store, V1)
     assert not found.protected
     assert found.gaps == ("it is not read: what its index shows is found, absence proves nothing",)
 
 
 async def test_windows_read_for_certificates_are_coverage_and_not_following(store: Store) -> None:
-    await follow(store, CT)
-    await follow(store, V1, Mode.CERTIFICATES)
+    await followed(store, CT)
+    await followed(store, V1, Mode.CERTIFICATES)
     async with store.write() as tx:
         await logs.cover(tx, Coverage(V1, 2, 5, 8), NOW)
         shown = [(each.kind, each.begin, each.end, each.size) for each in await ranges.coverage(tx, V1)]
-    assert (await row(store)).position is None
+    assert (await row(store, V1)).position is None
     assert shown == [("gap", 0, 2, None), ("proven", 2, 5, 8), ("gap", 5, 8, None)]
 
 
 async def test_what_was_passed_over_is_a_gap_until_it_is_read(store: Store) -> None:
-    await follow(store, V2)
+    await followed(store, V2)
     async with store.write() as tx:
         before = await logs.cursor(tx, V2)
         assert before is not None
@@ -173,22 +151,22 @@ async def test_what_was_passed_over_is_a_gap_until_it_is_read(store: Store) -> N
 
 
 async def test_ranges_of_a_log_that_is_not_followed_are_refused_by_name(store: Store) -> None:
-    await follow(store, V2)
+    await followed(store, V2)
     async with store.read() as tx:
         with pytest.raises(SettingsError, match="'other' is no log"):
             await ranges.coverage(tx, "other")
 
 
 async def test_nothing_can_have_been_missed_since_the_certificate_logs_are_read(store: Store) -> None:
-    await follow(store, CT)
-    await follow(store, V1, Mode.CERTIFICATES)
+    await followed(store, CT)
+    await followed(store, V1, Mode.CERTIFICATES)
     async with store.read() as tx:
         assert await reading.watched(tx) == (BEGAN, NOW)
 
 
 async def test_nothing_is_said_of_the_time_of_a_certificate_whose_entry_is_still_looked_for(store: Store) -> None:
-    await follow(store, CT)
-    await follow(store, V1, Mode.CERTIFICATES)
+    await followed(store, CT)
+    await followed(store, V1, Mode.CERTIFICATES)
     await seek(store, NOW, issued=NOW - timedelta(hours=2))
     await seek(store, NOW, issued=BEGAN + timedelta(hours=1), history=True)
     async with store.read() as tx:
@@ -199,16 +177,16 @@ async def test_nothing_is_said_of_the_time_of_a_certificate_whose_entry_is_still
 async def test_nothing_is_said_where_a_log_is_only_searched_or_nothing_leads_to_its_entries(
     store: Store, mode: Mode
 ) -> None:
-    await follow(store, V2)
-    await follow(store, V1, mode)
+    await followed(store, V2)
+    await followed(store, V1, mode)
     if mode is Mode.SEARCH:
-        await follow(store, CT)
+        await followed(store, CT)
     async with store.read() as tx:
         assert await reading.watched(tx) is None
 
 
 async def test_what_was_passed_over_is_not_read_until_backfill_joins_it_on(store: Store) -> None:
-    await follow(store, V2)
+    await followed(store, V2)
     async with store.write() as tx:
         before = await logs.cursor(tx, V2)
         assert before is not None
@@ -232,10 +210,10 @@ async def gone(store: Store, state: LogState, now: datetime) -> None:
 
 
 async def test_a_certificate_log_that_ended_and_never_answered_takes_no_protection_from_others(store: Store) -> None:
-    await follow(store, CT)
-    await follow(store, V1, Mode.CERTIFICATES)
+    await followed(store, CT)
+    await followed(store, V1, Mode.CERTIFICATES)
     await gone(store, LogState.ACTIVE, BEGAN)
-    assert not (await row(store)).protected
+    assert not (await row(store, V1)).protected
     async with store.read() as tx:
         assert await reading.watched(tx) is None
 
@@ -243,7 +221,7 @@ async def test_a_certificate_log_that_ended_and_never_answered_takes_no_protecti
     for now in (ended, NOW):  # it was ended before this start, too
         await gone(store, LogState.ENDED, now)
 
-    found = await row(store)
+    found = await row(store, V1)
     assert (found.protected, found.since) == (True, BEGAN)
     assert not (await row(store, "gone.example")).protected
     async with store.read() as tx:
@@ -251,10 +229,10 @@ async def test_a_certificate_log_that_ended_and_never_answered_takes_no_protecti
 
 
 async def test_nothing_is_asked_of_a_log_that_the_settings_leave_out(store: Store) -> None:
-    await follow(store, CT)
-    await follow(store, V1, Mode.CERTIFICATES)
+    await followed(store, CT)
+    await followed(store, V1, Mode.CERTIFICATES)
     await gone(store, LogState.LEFT, BEGAN)
-    assert (await row(store)).protected
+    assert (await row(store, V1)).protected
     async with store.read() as tx:
         assert "gone.example" not in {each.log for each in await coverage.statement(tx, PATIENCE, NOW)}
         assert await reading.watched(tx) == (BEGAN, NOW)
