@@ -439,6 +439,29 @@ async def test_a_log_that_keeps_an_entry_of_those_minutes_back_is_never_said_to_
     assert [lookup.read_at is not None for lookup in await hunt.lookups()] == [True, True]
 
 
+async def test_what_a_late_replica_shows_only_after_all_was_read_is_read_too(hunt: Hunt) -> None:
+    say(hunt.world)
+    hunt.world.noise(30, "v1")
+    key = generate_private_key(SECP256R1())
+    certificate = hunt.world.ca.issue(key.public_key(), BRANCH)
+    index = hunt.world.v1.append(hashedrekord_v1(key, certificate, bytes(32)))
+    hunt.world.v1.serve_old(30)
+    assert await read_at_last(hunt) == [True]
+
+    hunt.world.v1.tell_the_truth()
+    say(hunt.world)
+    hunt.world.v1.omit(index, also_singly=True)
+    hunt.world.noise(5, "v1")
+    await hunt.look_up()
+    assert [lookup.read_at for lookup in await hunt.lookups()] == [None]
+
+    hunt.world.v1.tell_the_truth()
+    say(hunt.world)
+    await hunt.look_up()
+    assert await hunt.indexes_stored() == [index]
+    assert await states(hunt) == [LookupState.FOUND]
+
+
 async def test_a_log_that_is_read_completely_from_today_on_was_not_read_before(hunt: Hunt) -> None:
     hunt = replace(hunt, mode=Mode.SEARCH, tip=True)
     hunt.world.noise(10, "v1")
