@@ -151,13 +151,33 @@ async def test_entries_below_a_signed_size_that_are_not_given_are_missing(watch:
     strangers(world, 3)
     world.ct.hide_from(world.ct.size - 1)
 
-    await watch.poll()
-
+    for _ in range(2):
+        await watch.poll()
+        watch.ahead += timedelta(minutes=11)
     assert "entry-missing" in await watch.rules()
     world.ct.tell_the_truth()
     await watch.poll()
     await watch.poll()
     assert world.ct.history.tree.root(world.ct.size) == (await watch.cursor(world.ct.origin)).range.root()
+
+
+async def test_a_replica_that_has_a_signed_entry_only_minutes_later_is_not_said_to_lack_it(
+    watch: Watch, world: World
+) -> None:
+    strangers(world, 4)
+    await watch.poll()
+    world.issue_only(BRANCH)
+    world.ct.hide_from(4)
+    await watch.poll()
+    watch.ahead += timedelta(minutes=9)
+    await watch.poll()
+    assert await watch.rules() == []
+
+    world.ct.tell_the_truth()
+    watch.ahead += timedelta(minutes=20)
+    await watch.poll()
+
+    assert await watch.rules() == ["branch-ref"]
 
 
 async def test_another_certificate_in_the_place_of_ours_is_the_log_rewritten(watch: Watch, world: World) -> None:
@@ -208,6 +228,8 @@ async def test_an_entry_of_a_type_nobody_knows_is_quarantined_by_name_and_the_re
     passed = (await watch.poll())[world.ct.origin]
 
     if world.ct.style == "static":  # a tile whose leaves cannot be told apart is asked for for ever
+        watch.ahead += timedelta(minutes=11)
+        await watch.poll()
         assert "entry-missing" in await watch.rules()
         return
     assert (passed.behind, passed.error) == (0, None)
@@ -225,6 +247,8 @@ async def test_an_entry_larger_than_its_bound_is_a_hole_by_name_and_the_rest_is_
     strangers(world, 1)
     world.ct.pad(1, limit + 1)
 
+    await watch.poll()
+    watch.ahead += timedelta(minutes=11)
     await watch.poll()
 
     assert "entry-missing" in await watch.rules()
