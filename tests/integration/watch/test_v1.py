@@ -167,7 +167,9 @@ async def test_a_last_leaf_that_a_replica_has_only_minutes_later_accuses_nobody(
 async def test_a_shard_that_an_old_replica_shows_at_its_end_did_not_grow_afterwards(
     watch_v1: Watch, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.noise(40, "v1")
+    world.noise(25, "v1")
+    await watch_v1.poll()
+    world.noise(15, "v1")
     await watch_v1.poll()
     ended = world.v1.active
     world.v1.rotate()
