@@ -14,9 +14,11 @@ from monitor.ct.rfc6962 import CtLog
 from monitor.errors import FetchError, FormatError, NotFoundError, RateLimitedError
 from monitor.fetch import Client, FetchOptions
 from monitor.model.log import Block, Gap
+from monitor.testbed.ct import CtLog as ServedLog
+from monitor.testbed.ct_entry import Submission
 from monitor.tlog.checkpoint import Checkpoint
 from monitor.tlog.merkle import leaf_hash, tree_root
-from monitor.tlog.note import verify
+from monitor.tlog.note import NoteKey, verify
 from monitor.tlog.proofs import verify_consistency, verify_inclusion
 from monitor.trust import root as trust_root
 from tests.integration.ct.recorded import BASE, SIZE, RecordedCT, replies
@@ -132,18 +134,90 @@ async def test_the_size_of_a_page_is_learned_from_the_answers(server: RecordedCT
     assert len(server.requests) - before <= SIZE // 8 + 3
 
 
+@pytest.mark.parametrize("border", [100, 256, 1000, 4096])
+async def test_a_log_is_asked_for_its_own_pages_from_wherever_it_is_read_on(border: int, client: Client) -> None:
+    async with ServedLog(page_size=border) as served:
+        for number in range(4500):
+            served.submit(Submission(1_795_000_000_000 + number, b"certificate %d" % number, (b"issuer",)))
+        key_id = NoteKey.tree_head(served.origin, served.spki).key_id
+        log = CtLog(served.origin, served.read_url, key_id, client, requests_per_second=100_000.0)
+        await read(log, 17, 2321, 4500)
+        before = len(list(served.seen(f"{served.base_path}/ct/v1/get-entries")))
+
+        pieces = await read(log, 2321, 4500, 4500)
+
+        asked = len(list(served.seen(f"{served.base_path}/ct/v1/get-entries"))) - before
+        assert leaves_of(pieces) == [served.history.entry(index).leaf_input for index in range(2321, 4500)]
+        page = min(border, 1000)
+        assert asked <= -(-4500 // page) - 2321 // page + 2
+
+
 async def test_an_answer_cut_at_a_border_of_the_servers_does_not_make_all_pages_small(
     server: RecordedCT, client: Client
 ) -> None:
-    server.border = 3
+    server.page = server.border = 50
     log = opened(server, client)
-    await read(log, 2, 9)  # cut to one, then to three at most
-    server.border = 1000
+    await read(log, 48, 53)  # cut to two
+    before = len(server.requests)
+    await read(log)
+    assert len(server.requests) - before <= 4
+
+
+async def test_a_server_that_gives_more_at_once_again_is_asked_for_more_again(
+    server: RecordedCT, client: Client
+) -> None:
+    server.page = 3
+    log = opened(server, client)
+    await read(log)
+    server.page = 1000
     for _ in range(8):
         await read(log)
     before = len(server.requests)
     await read(log)
     assert len(server.requests) - before <= 4
+
+
+async def test_a_page_above_its_bound_is_remembered_and_tried_again_ever_more_seldom(
+    server: RecordedCT, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitor.ct.pages.ENTRIES_LIMIT", 60_000)
+    monkeypatch.setattr("monitor.ct.pages.PAGE", 32)
+    log = opened(server, client, in_flight=1)
+
+    async def too_much() -> int:
+        """How many answers of ten readings were above the bound."""
+        before = len(server.asked("get-entries"))
+        for _ in range(10):
+            assert leaves_of(await read(log)) == server.leaves
+        asked = [int(each["end"]) - int(each["start"]) + 1 for each in server.asked("get-entries")[before:]]
+        return sum(leaves > 8 for leaves in asked)
+
+    first, *_, last = [await too_much() for _ in range(5)]
+    assert 0 < first <= 8
+    assert last <= 1
+
+
+@pytest.mark.parametrize("status", [502, 504])
+async def test_a_server_that_does_not_answer_for_so_many_in_time_is_asked_for_half_by_the_next_pass(
+    server: RecordedCT, client: Client, status: int
+) -> None:
+    def slow(request: web.Request) -> web.StreamResponse | None:
+        wide = int(request.query["end"]) - int(request.query["start"]) >= 80
+        return web.Response(status=status, text="upstream took too long") if wide else None
+
+    server.intercept = on("get-entries", slow)
+    log = opened(server, client)
+    with pytest.raises(FetchError):
+        await read(log)
+    failures = 1
+    while failures < 10:
+        try:
+            pieces = await read(log)
+            break
+        except FetchError:
+            failures += 1
+    assert leaves_of(pieces) == server.leaves
+    assert failures <= 5
 
 
 async def test_more_entries_than_asked_for_are_not_taken(server: RecordedCT, client: Client) -> None:
