@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from monitor.ct.rfc6962 import CtLog
 from monitor.ct.static import StaticCtLog
 from monitor.entries.prefilter import Prefilter
-from monitor.fetch import Client, FetchOptions
 from monitor.judge.intake import Bench
 from monitor.model.filters import Page
 from monitor.model.log import ConflictKind, Cursor, FollowedLog, LogState, Mode, Protocol
@@ -33,13 +32,13 @@ from tests.replay import RECORDING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from monitor.fetch import Client
     from monitor.model.log import Block
     from monitor.store.engine import Store
     from monitor.testbed.ct import Style
     from monitor.watch.follow import Pass
     from monitor.watch.ports import Log
 
-QUICK = FetchOptions(timeout=5.0, backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
 BEGUN = datetime(2020, 1, 1, tzinfo=UTC)
 HELD = 300
 ROOT = trust_root.parse((RECORDING / "trusted_root.json").read_bytes())
@@ -50,12 +49,6 @@ class Nothing(Prefilter):
 
     def candidates(self, block: Block, protocol: Protocol) -> list[int]:  # noqa: ARG002 - as its base has it
         return []
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[Client]:
-    async with Client(QUICK) as opened:
-        yield opened
 
 
 @pytest.fixture(params=["rfc6962", "static"])
