@@ -114,7 +114,7 @@ class Certificates:
     async def _begin(self, stopping: Callable[[], bool]) -> _Pass:
         now = self._tools.clock()
         async with self._tools.store.read() as tx:
-            due = await lookups.unread(tx, now - _READ_ON)
+            due = await lookups.sought(tx, now - _READ_ON)
             history = await lookups.unasked(tx, now - _AGAIN, _HISTORY_A_PASS)
             whole_history = await lookups.unread_history(tx, _HISTORY_SETTLED)
             return _Pass(now, stopping, due, await lookups.signing(tx), history, whole_history)

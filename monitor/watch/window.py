@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from monitor.errors import NotFoundError
-from monitor.model.log import Block
+from monitor.model.log import Block, LogState
 from monitor.store import logs
 
 if TYPE_CHECKING:
@@ -92,8 +92,7 @@ class Windows:
         parts: list[Part] = []
         whole = True
         for follower in reversed(server.shards):
-            # What was asked for before `last` may lack leaves of the window, whatever is signed since.
-            settled = _after(follower.reached, last) and _after(server.listed_at, last)
+            settled = _settled(follower, server, last)
             target = await follower.target()
             size = target.size if target else 0
             begun = await self._border(follower, first - timedelta(microseconds=1), size) if size else _Bracket(-1, 0)
@@ -104,7 +103,6 @@ class Windows:
                 end, ended = border.high, border.high < size
             if begun.low + 1 < end:
                 parts.append(Part(follower, begun.low + 1, end))
-            # A shard that ended in the window may have taken in more than was seen of it then.
             whole = whole and (ended or settled)
             if begun.low >= 0:
                 break
@@ -170,6 +168,16 @@ class Windows:
             f"{follower.followed.origin} gives neither leaf {index} nor those beside it: when it grew there cannot be told",
             cure="nothing: it is asked for again",
         )
+
+
+def _settled(follower: Follower, server: V1Server, last: datetime) -> bool:
+    """Whether a shard was asked when it had all that it will ever have of a window that is over at `last`.
+
+    What was asked for before may lack leaves of it, whatever is signed since. One that ended has all, asked as such or later.
+    """
+    if follower.followed.state is LogState.ENDED:
+        return follower.reached is not None
+    return _after(follower.reached, last) and _after(server.listed_at, last)
 
 
 def _after(moment: datetime | None, last: datetime) -> bool:

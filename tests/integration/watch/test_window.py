@@ -183,24 +183,32 @@ async def test_a_window_after_the_rotation_asks_nothing_of_the_ended_shard(hunt:
     assert part.follower.followed.origin == hunt.world.v1.origin()
 
 
-async def test_a_shard_that_ended_in_the_window_is_waited_for_until_it_was_asked_again(hunt: Hunt) -> None:
+@pytest.mark.parametrize("asked", [False, True], ids=["never", "once"])
+async def test_a_shard_that_ended_in_the_window_is_waited_for_until_it_was_asked_after_its_end(
+    hunt: Hunt, *, asked: bool
+) -> None:
     hunt.world.noise(100, "v1")
     first = whole_seconds(hunt.clock())
     await hunt.poll()
     hunt.clock.move(minutes=2)
-    hunt.world.noise(50, "v1")  # the last of the shard, which was asked before
+    hunt.world.noise(50, "v1")  # the last of the shard
     hunt.world.v1.rotate()
-    hunt.clock.move(minutes=30)
+    hunt.clock.move(minutes=1)
     hunt.world.noise(20, "v1")
-    await hunt.fleet.muster(trust_root.parse(hunt.world.trusted_root_json()))
+    root = trust_root.parse(hunt.world.trusted_root_json())
+    await hunt.fleet.muster(root)
     old, new = hunt.server.shards
+    if asked:
+        await old.run_pass(lambda: False)
+    hunt.clock.move(minutes=30)
+    await hunt.fleet.muster(root)
     await new.run_pass(lambda: False)
 
     early = await find(hunt, first, first + 10 * MINUTE)
     await old.run_pass(lambda: False)
     later = await find(hunt, first, first + 10 * MINUTE)
 
-    assert (early.whole, later.whole) == (False, True)
+    assert (early.whole, later.whole) == (asked, True)
     assert later.parts[0].end == 150
 
 
