@@ -15,7 +15,7 @@ from monitor.ct.static import DATA_LIMIT
 from monitor.history import coverage
 from monitor.history.coverage import Patience
 from monitor.model.filters import EntryFilter, Page
-from monitor.model.log import LogState
+from monitor.model.log import LogState, Mode
 from monitor.store import entries, health, logs, lookups
 from monitor.testbed.ca import Claims
 from monitor.testbed.world import World
@@ -278,6 +278,26 @@ async def test_a_log_that_the_settings_leave_out_later_is_no_trouble_any_more(wa
     async with watch.store.read() as tx:
         (row,) = [each for each in await logs.every(tx) if each.origin == world.ct.origin]
     assert row.state is LogState.ACTIVE
+
+
+async def test_where_every_certificate_log_has_ended_nothing_is_said_to_lead_to_new_entries(
+    watch: Watch, world: World
+) -> None:
+    world.noise(3, "v1")
+    watch.only = ""
+    await watch.poll()
+    root = trust_root.parse(world.trusted_root_json())
+    over = tuple(replace(key, window=Window(key.window.start, watch.now())) for key in root.ct_keys)
+    for follower in await watch.fleet.muster(replace(root, ct_keys=over)):
+        assert (await follower.run_pass(lambda: False)).error is None
+
+    patience = Patience(timedelta(days=1), timedelta(days=1), lambda _: timedelta(days=1))
+    async with watch.store.read() as tx:
+        rows = {row.log: row for row in await coverage.statement(tx, patience, watch.now())}
+    assert rows[world.ct.origin].protected
+    v1 = rows[world.v1.origin()]
+    assert (v1.mode, v1.protected) == (Mode.CERTIFICATES, False)
+    assert "has ended" in v1.gaps[-1]
 
 
 async def test_a_log_whose_place_another_one_takes_is_asked_no_more(watch: Watch, world: World) -> None:
