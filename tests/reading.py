@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from monitor.watch.ports import Log
     from tests.replay import Intercept
 
-QUICK = FetchOptions(timeout=5.0, backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
+QUICK = FetchOptions(backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
 LEFT_OUT = "the log answered without it"
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +16,7 @@ from monitor.model.lookup import LookupState
 from monitor.store import health
 from monitor.testbed.bodies import hashedrekord_v1
 from monitor.testbed.ca import Claims
+from monitor.watch import certificates
 from monitor.watch.certificates import MARGIN
 from tests.integration.watch.searched import BRANCH, INDEX, PAGES, RETRIEVE
 
@@ -138,15 +141,21 @@ async def test_a_stop_between_strides_loses_and_repeats_nothing(hunt: Hunt) -> N
     assert [lookup.read_at is not None for lookup in await again.lookups()] == [True]
 
 
-async def test_a_pass_ends_at_its_time_and_asks_to_be_begun_again(hunt: Hunt) -> None:
+async def test_a_pass_ends_at_its_time_and_asks_to_be_begun_again(hunt: Hunt, monkeypatch: pytest.MonkeyPatch) -> None:
     hunt.say()
     hunt.issue()
     hunt.world.noise(1500, "v1")
     hunt.clock.move(minutes=14)
-    hunt = replace(hunt, pass_time=0.2)
+    hunt = replace(hunt, pass_time=40)
+    seconds = count()
+    monkeypatch.setattr(certificates, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    await hunt.poll()
+    for follower in hunt.server.shards:
+        follower._stride = 256
     passes = 0
     while (await hunt.look_up()).more:
         passes += 1
+    assert passes > 1
     assert [lookup.read_at is not None for lookup in await hunt.lookups()] == [True]
     assert [(each.begin, each.end) for each in await hunt.covered()] == [(0, 1500)]
 
