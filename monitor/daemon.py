@@ -176,6 +176,7 @@ class Daemon:
             elif self._loops[name].every != every:
                 self._loops[name].every = every
                 self._scheduler.reschedule_job(name, trigger="interval", seconds=every.total_seconds())
+                self._loops[name].due.set()  # one that has just ended took in something since it was last asked
         return False
 
     async def _follow(self, origin: str) -> bool:

@@ -48,7 +48,7 @@ class Opener:
         """A certificate log, of either protocol."""
         rate, in_flight = self._options.ct_requests_per_second, self._options.ct_in_flight
         if log.protocol is Protocol.STATIC_CT:
-            return StaticCtLog(log.origin, log.url, self._client, in_flight=in_flight)
+            return StaticCtLog(log.origin, log.url, self._client, in_flight=in_flight, requests_per_second=rate)
         return CtLog(log.origin, log.url, key_id, self._client, in_flight=in_flight, requests_per_second=rate)
 
 

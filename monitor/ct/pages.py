@@ -1,7 +1,8 @@
 """Pages of an RFC 6962 log: as many leaves as the server gives at once, and what it does not give, singly or as a Gap.
 
-An entry does not name its index: the first of an answer is the first that was asked for. How many come is the server's
-choice, learned from its answers. What is asked for is always below a signed size, so whatever is not given is missing.
+An entry does not name its index: the first of an answer is the first that was asked for. How many come, and at which borders
+an answer ends, is the server's choice, learned from its answers. What is asked for is always below a signed size, so whatever
+is not given is missing.
 """
 
 from __future__ import annotations
@@ -23,25 +24,36 @@ if TYPE_CHECKING:
     from monitor.ct.query import Query
     from monitor.model.log import Block
 
-PAGE: Final = 256
+PAGE: Final = 1000
+"""What ctfe gives at most unless it is told otherwise; more at once saves little."""
 _GROWS_AFTER: Final = 8
-"""Whole answers in a row after which the server is asked for more at once: it may have cut one at a border of its own."""
+"""Whole answers in a row after which more is asked for at once: what was too much once may have been so by a single large leaf."""
+_GROWS_AT_LAST: Final = 512
+_LEAST: Final = 64
+"""Fewer leaves at once help no server that does not answer in time."""
+_IN_TIME: Final = frozenset({None, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
+"""Statuses (or none) with which an answer that takes too long fails: half of it may be given."""
 _LEFT_OUT: Final = "the log answered without it"
 
 
 class Pages:
-    """Reads leaves of one log, as many at once as its answers have shown to come."""
+    """Reads leaves of one log, as many at once as it gives, begun where its own pages begin."""
 
     def __init__(self, query: Query) -> None:
         """Ask nothing yet."""
         self._query = query
         self._page = PAGE
+        self._border = 0
+        """Where an answer was last cut short by the server: if its pages have borders, there is one."""
         self._whole = 0
+        self._grows_after = _GROWS_AFTER
+        self._grown = False
+        """More is asked for than was ever given since it was too much."""
 
     def cut(self, start: int, end: int) -> Iterator[range]:
-        """Cut the leaves [start, end) into pages, each of the size that is known when it is taken."""
+        """Cut the leaves [start, end) into pages, each of the size and up to the border that is known when it is taken."""
         while start < end:
-            stop = min(start + self._page, end)
+            stop = min(start + self._page - (start - self._border) % self._page, end)
             yield range(start, stop)
             start = stop
 
@@ -63,6 +75,8 @@ class Pages:
             except FetchError as error:
                 missing = isinstance(error, NotFoundError)
                 if not missing and error.status != HTTPStatus.INTERNAL_SERVER_ERROR:
+                    if error.status in _IN_TIME and len(asked) > _LEAST:
+                        self._shrink(max(_LEAST, len(asked) // 2))  # for the next pass
                     raise
                 if len(asked) == 1:
                     return await (self._refused if missing else self._failed)(wanted, error)
@@ -71,7 +85,7 @@ class Pages:
         if refused:
             self._shrink(refused // 2)
         else:
-            self._learn(len(asked), len(found))
+            self._learn(asked, len(found))
         return await self._pieces(asked[: len(found)], found), range(asked.start + len(found), wanted.stop)
 
     async def single(self, index: int, *, fresh: bool) -> TreeLeaf:
@@ -95,15 +109,21 @@ class Pages:
         return found[: len(wanted)]
 
     def _shrink(self, most: int) -> None:
-        self._page, self._whole = min(self._page, most), 0
+        """Ask for less from now on. What is too much again is tried half as often."""
+        if most < self._page:
+            self._grows_after = min(_GROWS_AT_LAST, self._grows_after * (2 if self._grown else 1))
+            self._page, self._whole, self._grown = most, 0, False
 
-    def _learn(self, asked: int, given: int) -> None:
-        if given < asked:
-            self._page, self._whole = given, 0
-        elif asked >= self._page:
-            self._whole += 1
-            if self._whole == _GROWS_AFTER:
-                self._page, self._whole = min(PAGE, 2 * self._page), 0
+    def _learn(self, asked: range, given: int) -> None:
+        """The server gives at once what it gives from its own border on; an answer begun elsewhere may only have met one."""
+        if given < len(asked):
+            if asked.start == self._border:
+                self._page, self._whole, self._grown = given, 0, False
+            self._border = asked.start + given
+        elif len(asked) >= self._page:
+            self._whole, self._grown = self._whole + 1, False
+            if self._whole >= self._grows_after and self._page < PAGE:
+                self._page, self._whole, self._grown = min(PAGE, 2 * self._page), 0, True
 
     async def _pieces(self, indexes: range, answer: Sequence[object]) -> list[Block | Gap]:
         """Read the entries of a page; what cannot be read there is asked for singly."""

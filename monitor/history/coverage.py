@@ -88,9 +88,10 @@ async def statement(tx: Tx, patience: Patience, now: datetime, ignored: Sequence
     conditions = await health.conditions(tx)
     every = [log for log in await logs.every(tx) if log.state is not LogState.LEFT]
     rows = {log.origin: await _row(tx, log, conditions, patience, now) for log in every}
-    led = led_by([row for row in rows.values() if row.protocol.certificates])
+    certificate_logs = [row for row in rows.values() if row.protocol.certificates]
     for row in rows.values():
         if row.mode is Mode.CERTIFICATES:
+            led = led_by(certificate_logs, grows=row.state is LogState.ACTIVE)
             gaps = (*row.gaps, *led.gaps, *await _sought(tx, patience, now))
             limits = (*row.limits, *await _looked_up(tx, row.log))
             rows[row.log] = replace(row, protected=not gaps, since=led.since, gaps=gaps, limits=limits)
@@ -108,8 +109,8 @@ class Led:
     gaps: tuple[str, ...]
 
 
-def led_by(certificate_logs: Sequence[LogRow]) -> Led:
-    """What the certificate logs' rows mean for a log that is followed by them.
+def led_by(certificate_logs: Sequence[LogRow], *, grows: bool) -> Led:
+    """What the certificate logs' rows mean for a log that is followed by them, and `grows` or has ended.
 
     One that has ended and never answered leads nowhere, and need not: it takes in no certificate any more.
     """
@@ -117,6 +118,8 @@ def led_by(certificate_logs: Sequence[LogRow]) -> Led:
     gaps = [f"the {row.title} is not protected" for row in certificate_logs if not row.protected]
     if not certificate_logs:
         gaps = ["no certificate log is followed: nothing leads to its entries"]
+    elif grows and all(row.state is LogState.ENDED for row in certificate_logs):
+        gaps.append("every certificate log that is followed has ended: nothing leads to its new entries")
     began = [row.since for row in certificate_logs]
     since = None if None in began or not began else max(each for each in began if each is not None)
     return Led(since, tuple(gaps))

@@ -156,13 +156,14 @@ async def conflict(tx: Tx, found: Conflict, policy: Policy, now: datetime, besid
     return Taken(findings=len(await findings.put(tx, (integrity.conflict(found, policy, beside),), now, entry_id=None)))
 
 
-async def hole(tx: Tx, found: Hole, policy: Policy, now: datetime, *, told: bool = False) -> Taken:
-    """Keep a hole and its finding, unless a conflict has `told` of that leaf already."""
-    if not await logs.add_hole(tx, found, now):
-        return Taken()
-    await logs.count(tx, found.log, "holes", found.end - found.begin)
-    if told:
-        return Taken()
+async def hole(tx: Tx, found: Hole, now: datetime) -> None:
+    """Keep a hole; that it is one is told by `missing`."""
+    if await logs.add_hole(tx, found, now):
+        await logs.count(tx, found.log, "holes", found.end - found.begin)
+
+
+async def missing(tx: Tx, found: Hole, policy: Policy, now: datetime) -> Taken:
+    """Keep the finding of a hole that the log has had the time to fill; it is told once."""
     return Taken(findings=len(await findings.put(tx, (integrity.hole(found, policy),), now, entry_id=None)))
 
 

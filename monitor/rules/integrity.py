@@ -156,7 +156,7 @@ def unlogged(lookup: Lookup, shown: LoggedCertificate, policy: Policy) -> Findin
         severity(UNLOGGED, None, policy),
         RULES[UNLOGGED].category,
         certificate_subject(lookup.issuance),
-        f"A certificate was issued to {about.title}, and no public log has a signature made with it.",
+        f"A certificate was issued to {about.title}, and no signature log that is watched holds a signature made with it.",
         (
             fact("log", shown.log),
             fact("index", str(shown.index)),

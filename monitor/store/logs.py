@@ -33,6 +33,7 @@ from monitor.store.troubles import (
     asked_hole,
     count,
     fill_hole,
+    has_conflict,
     list_quarantined,
     quarantined_data,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "cursor",
     "every",
     "fill_hole",
+    "has_conflict",
     "holes",
     "list_checkpoints",
     "list_quarantined",

@@ -44,15 +44,16 @@ async def find(tx: Tx, issuance: str) -> Lookup | None:
     return Lookup(**row) if row else None
 
 
-async def unread(tx: Tx, since: datetime) -> list[Lookup]:
+async def sought(tx: Tx, since: datetime) -> list[Lookup]:
     """Return the lookups whose entry is still to be looked for, the certificate issued first first.
 
-    Those are the open ones of what was issued while we watch, unless all was read in which the entry could stand; and those that are
-    found and whose certificate was valid `since` then: it may have signed more.
+    Those are the open ones of what was issued while we watch, unless all was read before `since`, for a late replica may yet show
+    more; and those that are found, not read whole, and whose certificate was valid `since` then: it may have signed more.
     """
     c = lookups.c
-    wanted = sa.or_(c.state == LookupState.OPEN, sa.and_(c.state == LookupState.FOUND, c.not_after >= since))
-    mine = (c.history.is_(False), c.read_at.is_(None), wanted)
+    sought = sa.and_(c.state == LookupState.OPEN, sa.or_(c.read_at.is_(None), c.read_at >= since))
+    more = sa.and_(c.state == LookupState.FOUND, c.read_at.is_(None), c.not_after >= since)
+    mine = (c.history.is_(False), sa.or_(sought, more))
     statement = sa.select(lookups).where(*mine).order_by(c.not_before, c.issuance)
     return [Lookup(**row) for row in (await tx.execute(statement)).mappings()]
 
@@ -124,6 +125,11 @@ async def read_whole(tx: Tx, issuances: Iterable[str], now: datetime) -> None:
     c = lookups.c
     mine = (c.issuance.in_(list(issuances)), c.read_at.is_(None))
     await tx.execute(sa.update(lookups).where(*mine).values(read_at=now))
+
+
+async def not_whole(tx: Tx, issuances: Iterable[str]) -> None:
+    """Take that back: there is more to read than was known."""
+    await tx.execute(sa.update(lookups).where(lookups.c.issuance.in_(list(issuances))).values(read_at=None))
 
 
 async def close(

@@ -13,12 +13,11 @@ if TYPE_CHECKING:
 
 _KEY = "index:"
 _HONOURED = "honoured"
-_WIDTH = 64
 
 
 async def index_state(tx: Tx, host: str) -> IndexState | None:
     """Return how the index of a server stood its last test, None before the first; `host` as in the origins of its shards."""
-    kept = await meta.get(tx, _key(host))
+    kept = await meta.get(tx, f"{_KEY}{host}")
     if kept is None:
         return None
     moment, _, reason = kept.partition(" ")
@@ -28,9 +27,4 @@ async def index_state(tx: Tx, host: str) -> IndexState | None:
 
 async def set_index_state(tx: Tx, host: str, state: IndexState) -> None:
     """Keep how the index of a server stood its test."""
-    await meta.set(tx, _key(host), f"{rfc3339(state.at)} {_HONOURED if state.honoured else state.reason}")
-
-
-def _key(host: str) -> str:
-    """Return the name of the value, as long as the column is wide."""
-    return f"{_KEY}{host}"[:_WIDTH]
+    await meta.set(tx, f"{_KEY}{host}", f"{rfc3339(state.at)} {_HONOURED if state.honoured else state.reason}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from monitor.model.log import Conflict, Hole, QuarantinedLeaf
+from monitor.model.log import Conflict, ConflictKind, Hole, QuarantinedLeaf
 from monitor.store.sql import insert
 from monitor.store.tables import conflict_evidence, conflicts, counters, holes, quarantine
 
@@ -73,6 +73,12 @@ async def add_conflict(tx: Tx, conflict: Conflict, now: datetime) -> int | None:
         ]
         await tx.execute(sa.insert(conflict_evidence), rows)
     return conflict_id
+
+
+async def has_conflict(tx: Tx, log: str, kind: ConflictKind, key: str) -> bool:
+    """Whether a contradiction is kept."""
+    c = conflicts.c
+    return await tx.scalar(sa.select(c.id).where(c.log == log, c.kind == kind, c.key == key)) is not None
 
 
 async def list_conflicts(tx: Tx, log: str | None, page: Page) -> list[StoredConflict]:

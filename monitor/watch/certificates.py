@@ -114,7 +114,7 @@ class Certificates:
     async def _begin(self, stopping: Callable[[], bool]) -> _Pass:
         now = self._tools.clock()
         async with self._tools.store.read() as tx:
-            due = await lookups.unread(tx, now - _READ_ON)
+            due = await lookups.sought(tx, now - _READ_ON)
             history = await lookups.unasked(tx, now - _AGAIN, _HISTORY_A_PASS)
             whole_history = await lookups.unread_history(tx, _HISTORY_SETTLED)
             return _Pass(now, stopping, due, await lookups.signing(tx), history, whole_history)
@@ -187,20 +187,16 @@ class Certificates:
             errors += await self._spans(windows.values(), passed)
         except FetchError as problem:
             errors.append(str(problem))
-        error = errors[-1] if errors else None
-        if error is not None:
-            passed.errors[server.host] = error
-        read = set()
-        late = 0
-        for lookup in wanted:
-            window = windows.get(lookup.issuance)
-            if window is not None and window.whole and await self._had(window):
-                if lookup.not_after - lookup.not_before <= _LONGEST:
-                    read.add(lookup.issuance)
-            elif passed.now > lookup.not_after + SETTLED:
-                late += 1
-        await self._tell(server, late, error, passed)
-        return read
+        had = {issuance for issuance, window in windows.items() if await self._had(window)}
+        whole = {issuance for issuance in had if windows[issuance].whole}
+        # The log shows more of these minutes than it did when they were read.
+        torn = [each.issuance for each in wanted if each.read_at and each.issuance in windows.keys() - had]
+        if torn:
+            async with self._tools.store.write() as tx:
+                await lookups.not_whole(tx, torn)
+        late = [each for each in wanted if passed.now > each.not_after + SETTLED and each.issuance not in whole]
+        await self._tell(server, len(late), errors[-1] if errors else None, passed)
+        return whole & {each.issuance for each in wanted if each.not_after - each.not_before <= _LONGEST}
 
     async def _tell(self, server: V1Server, late: int, error: str | None, passed: _Pass) -> None:
         """Windows that could have been read by now and are not: how many, and why."""
@@ -208,6 +204,7 @@ class Certificates:
             f"the minutes of {late} certificates are still to be read{f': {error}' if error else ''}" if late else None
         )
         if error is not None:
+            passed.errors[server.host] = error
             _log.warning("certificates' minutes cannot be read", server=server.host, error=error)
         async with self._tools.store.write() as tx:
             await health.report(tx, "falling-behind", f"windows:{server.host}", passed.now, behind)
@@ -297,6 +294,8 @@ def _to_ask(lookup: Lookup, passed: _Pass) -> bool:
     """At each pass while an index may have more than before; later now and then, so that what is in no log costs little."""
     if passed.found(lookup):
         return passed.now <= lookup.not_after + _STILL_SIGNS
+    if lookup.read_at is not None:
+        return False
     lately = lookup.searched_at is not None and passed.now - lookup.searched_at < _AGAIN
     return passed.now <= lookup.not_after + _NEW or not lately
 

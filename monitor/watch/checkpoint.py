@@ -274,17 +274,17 @@ class Keeper:
         async with self._store.write() as tx:
             await health.report(tx, "log-rolled-back", self._source, now, rolled_back)
             await health.report(tx, "log-stalled", self._source, now, stalled)
-            await self._after_end(tx, checkpoint, now)
+            await self._after_end(tx, checkpoint, max(size, checkpoint.size), now)
 
-    async def _after_end(self, tx: Tx, checkpoint: Checkpoint, now: datetime) -> None:
-        """Remember the size at which the log was first seen ended; growth over it is a conflict."""
+    async def _after_end(self, tx: Tx, checkpoint: Checkpoint, size: int, now: datetime) -> None:
+        """Remember the greatest `size` that was signed when the log was first seen ended; growth over it is a conflict."""
         frozen = any(line.startswith("Log frozen") for line in checkpoint.extensions)
         ended = self._followed.state is LogState.ENDED or frozen
         key = f"ended:{self._followed.origin}"
         at = await meta.get(tx, key)
         if at is None:
             if ended:
-                await meta.set(tx, key, str(checkpoint.size))
+                await meta.set(tx, key, str(size))
             return
         if checkpoint.size > int(at):
             found = Conflict(

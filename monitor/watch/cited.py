@@ -6,13 +6,12 @@ It accuses nobody lightly: that a leaf is not there is said only of one that was
 from __future__ import annotations
 
 from contextlib import aclosing
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from monitor.errors import NotFoundError, ProofError
 from monitor.model.log import Block, Looked
-from monitor.store import logs
 from monitor.tlog.merkle import leaf_hash
+from monitor.watch.signedfor import long_signed_for
 
 if TYPE_CHECKING:
     from monitor.model.log import FollowedLog
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from monitor.watch.follow import Follower
     from monitor.watch.taking import Tools
 
-_SIGNED_FOR = timedelta(minutes=10)
-"""How long a leaf has been signed for before its log must give it: an old replica is no lie."""
 _TRIES = 2
 
 
@@ -62,5 +59,4 @@ class Cited:
 
     async def _long_signed_for(self, origin: str, index: int, size: int) -> bool:
         async with self._tools.store.read() as tx:
-            signed = await logs.next_size(tx, origin, index, size)
-        return signed is not None and self._tools.clock() - signed.first_seen >= _SIGNED_FOR
+            return await long_signed_for(tx, origin, index, size, self._tools.clock())

@@ -6,10 +6,11 @@ not looked at here. A further question to a log is one more function of this kin
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from monitor.errors import BadSignatureError, FetchError, FormatError, UnknownKeyError
-from monitor.model.check import Check, failed, ok, refused, skipped
+from monitor.model.check import Check, CheckState, failed, ok, refused, skipped
 from monitor.model.log import LogState, Mode, Protocol, title
 from monitor.watch import control, questions
 from monitor.watch.keys import counted
@@ -27,6 +28,7 @@ _UNKNOWN = (
     f"{_READ_URL}; if that is right, the log has a key newer than the trust root: see how `trust root` fares above"
 )
 _BAD = f"{_READ_URL}; if that is right, `poll` asks again, keeps what was served as evidence, and alerts"
+_KIND = 'it answers as a log of the kind {0}: set protocol = "{0}" for it under [[watch.logs]] in the settings'
 _SAMPLES = 3
 _WITHOUT_INDEX = {
     Mode.CERTIFICATES: (
@@ -54,7 +56,9 @@ def index_name(host: str) -> str:
 async def checkpoints(opener: Opener, trusted: Trusted, now: datetime) -> tuple[Check, ...]:
     """The newest checkpoint of a log; of a Rekor v1 server, of every shard that it lists."""
     if trusted.protocol is not Protocol.REKOR_V1:
-        return (await _checkpoint(_opened(opener, trusted), trusted, now),)
+        check = await _checkpoint(_opened(opener, trusted), trusted, now)
+        other = await _other_kind(opener, trusted) if check.state is CheckState.FAILED else None
+        return (check if other is None else failed(check.name, check.said, _KIND.format(other.value)),)
     server = opener.v1(trusted.url)
     try:
         shards = await server.shards()
@@ -70,6 +74,18 @@ def _opened(opener: Opener, trusted: Trusted) -> Log:
     if trusted.protocol is Protocol.REKOR_V2:
         return opener.v2(trusted.origin, trusted.url)
     return opener.ct(trusted.followed, trusted.keys[0].key.key_id)
+
+
+async def _other_kind(opener: Opener, trusted: Trusted) -> Protocol | None:
+    """The other protocol of certificate logs, where that is what answers: the trust root does not tell which one a log speaks."""
+    if not trusted.protocol.certificates:
+        return None
+    other = Protocol.STATIC_CT if trusted.protocol is Protocol.RFC6962 else Protocol.RFC6962
+    try:
+        await opener.ct(replace(trusted.followed, protocol=other), trusted.keys[0].key.key_id).checkpoint()
+    except (FetchError, FormatError):
+        return None
+    return other
 
 
 async def _checkpoint(log: Log, trusted: Trusted, now: datetime, shard: str = "") -> Check:

@@ -17,6 +17,7 @@ from monitor.model.log import Block, CheckpointStatus, Conflict, ConflictKind, C
 from monitor.store import entries, logs
 from monitor.tlog.merkle import hash_leaves, tree_root
 from monitor.watch.proven import inclusion, proven_by
+from monitor.watch.signedfor import long_signed_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,11 +80,12 @@ class Taker:
         async with self._tools.store.write() as tx:
             taken += await intake.take(tx, readings, proofs, bench, now)
             taken += await intake.take(tx, doubtful, {}, bench, now, disproven=True)
-            rewritten = {c.index for c in stride.conflicts if c.kind is ConflictKind.REWRITTEN}
-            for hole in stride.holes:
-                taken += await intake.hole(tx, hole, bench.policy, now, told=hole.begin in rewritten)
             for conflict in (*stride.conflicts, *await _against_stored(tx, after)):
-                taken += await intake.conflict(tx, conflict, bench.policy, now)
+                if conflict.kind is not ConflictKind.MISSING or await self._overdue(tx, conflict.index or 0, now):
+                    taken += await intake.conflict(tx, conflict, bench.policy, now)
+            for hole in stride.holes:
+                await intake.hole(tx, hole, now)
+                taken += await self._missing(tx, hole, bench.policy, now)
             if stride.retries:
                 await logs.count(tx, origin, "retries", stride.retries)
             if after.position > begin:
@@ -146,17 +148,29 @@ class Taker:
             if hole.end > target.size:
                 continue
             leaves = await self._hole(hole, target)
-            now = self._tools.clock()
+            now, bench = self._tools.clock(), self._tools.bench()
             if leaves is None:
                 async with self._tools.store.write() as tx:
                     await logs.asked_hole(tx, hole.log, hole.begin, now)
+                    taken += await self._missing(tx, hole, bench.policy, now)
                 continue
-            bench = self._tools.bench()
             readings = [self._read(leaf, bench, now) for leaf in leaves]
             async with self._tools.store.write() as tx:
                 taken += await intake.take(tx, readings, {}, bench, now)
                 await logs.fill_hole(tx, hole.log, hole.begin, now)
         return taken
+
+    async def _missing(self, tx: Tx, hole: Hole, policy: Policy, now: datetime) -> Taken:
+        """Tell of a hole, unless a late replica may be all there is to it, or a conflict has told of that leaf already."""
+        if not await self._overdue(tx, hole.end - 1, now):
+            return Taken()
+        if await logs.has_conflict(tx, hole.log, ConflictKind.REWRITTEN, str(hole.begin)):
+            return Taken()
+        return await intake.missing(tx, hole, policy, now)
+
+    async def _overdue(self, tx: Tx, index: int, now: datetime) -> bool:
+        newest = await logs.newest(tx, self._followed.origin)
+        return newest is not None and await long_signed_for(tx, self._followed.origin, index, newest.size, now)
 
     async def _hole(self, hole: Hole, target: Checkpoint) -> list[Leaf] | None:
         """The candidates among a hole's leaves, once all of them are had and proven; None while they are not."""

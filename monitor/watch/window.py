@@ -6,13 +6,13 @@ what lies in the window is read and proven like every other leaf.
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from monitor.errors import NotFoundError
-from monitor.model.log import Block
+from monitor.model.log import Block, LogState
 from monitor.store import logs
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ _NEAR = 64
 _GUESSES = 4
 """Rounds of guessing where a border lies by the log's growth, before halving only."""
 _WIDER = 8
-_SKEW = timedelta(seconds=30)
-"""By how much our clock may be ahead of the log's."""
 _REMEMBERED = 20_000
 _SETTLED = timedelta(minutes=2)
 """A log that is asked this long after a window's end shows all that was integrated in it."""
@@ -92,11 +90,9 @@ class Windows:
     async def find(self, server: V1Server, first: datetime, last: datetime) -> Window:
         """The leaves integrated in [first, last], and some beside them. Raises FetchError and FormatError."""
         parts: list[Part] = []
-        whole = False
-        newest = server.shards[-1]
+        whole = True
         for follower in reversed(server.shards):
-            # What was asked for before `last` may lack leaves of the window, whatever is signed since.
-            settled = _after(follower.reached, last) and _after(server.listed_at, last)
+            settled = _settled(follower, server, last)
             target = await follower.target()
             size = target.size if target else 0
             begun = await self._border(follower, first - timedelta(microseconds=1), size) if size else _Bracket(-1, 0)
@@ -107,15 +103,18 @@ class Windows:
                 end, ended = border.high, border.high < size
             if begun.low + 1 < end:
                 parts.append(Part(follower, begun.low + 1, end))
-            if follower is newest:
-                whole = ended or settled
+            whole = whole and (ended or settled)
             if begun.low >= 0:
                 break
         return Window(tuple(reversed(parts)), whole)
 
     async def _border(self, follower: Follower, moment: datetime, size: int) -> _Bracket:
         """Where the first of `size` leaves integrated after `moment` lies, to within a few; `high` is `size` when there is none."""
-        bracket = await self._known(follower, moment, size)
+        bracket = self._known(follower, moment, size)
+        seen = await self._seen(follower, moment)
+        if bracket.low < seen < bracket.high:
+            with suppress(NotFoundError):
+                bracket.narrow(*await self._time(follower, seen, bracket), moment)
         if bracket.high == size and bracket.low < size - 1:
             at, time = await self._time(follower, size - 1, _Bracket(bracket.low, size))
             bracket.narrow(at, time, moment)
@@ -134,22 +133,21 @@ class Windows:
             bracket.narrow(*await self._time(follower, bracket.middle, bracket), moment)
         return bracket
 
-    async def _known(self, follower: Follower, moment: datetime, size: int) -> _Bracket:
-        """The narrowest bracket that needs no asking: between leaves looked at before, above what we saw signed earlier."""
+    def _known(self, follower: Follower, moment: datetime, size: int) -> _Bracket:
+        """The narrowest bracket that needs no asking: between leaves looked at before."""
         bracket = _Bracket(-1, size)
-        async with self.store.read() as tx:
-            seen = await logs.seen_by(tx, follower.followed.origin, moment - _SKEW)
-        if seen is not None and 0 < seen.size <= size:
-            bracket.low, bracket.low_time = seen.size - 1, seen.first_seen
         for index, time in self._times.get(follower.followed.origin, {}).items():
             if time <= moment and index > bracket.low:
                 bracket.low, bracket.low_time = index, time
             elif time > moment and index < bracket.high:
                 bracket.high, bracket.high_time = index, time
-        if bracket.low >= bracket.high:  # its times do not grow: only what was signed early is certain
-            bracket.low, bracket.low_time = (seen.size - 1, seen.first_seen) if seen is not None else (-1, None)
-            bracket.high, bracket.high_time = size, None
-        return bracket
+        return bracket if bracket.low < bracket.high else _Bracket(-1, size)  # its times do not grow
+
+    async def _seen(self, follower: Follower, moment: datetime) -> int:
+        """The last leaf that was signed at `moment` by our clock, -1 where none was seen: a guess, for that clock may be wrong."""
+        async with self.store.read() as tx:
+            seen = await logs.seen_by(tx, follower.followed.origin, moment)
+        return seen.size - 1 if seen is not None else -1
 
     async def _time(self, follower: Follower, index: int, bracket: _Bracket) -> tuple[int, datetime]:
         """When a leaf was integrated, or one beside it within the bracket; NotFoundError when the log gives none of them."""
@@ -170,6 +168,16 @@ class Windows:
             f"{follower.followed.origin} gives neither leaf {index} nor those beside it: when it grew there cannot be told",
             cure="nothing: it is asked for again",
         )
+
+
+def _settled(follower: Follower, server: V1Server, last: datetime) -> bool:
+    """Whether a shard was asked when it had all that it will ever have of a window that is over at `last`.
+
+    What was asked for before may lack leaves of it, whatever is signed since. One that ended has all, asked as such or later.
+    """
+    if follower.followed.state is LogState.ENDED:
+        return follower.reached is not None
+    return _after(follower.reached, last) and _after(server.listed_at, last)
 
 
 def _after(moment: datetime | None, last: datetime) -> bool:

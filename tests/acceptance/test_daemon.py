@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,7 @@ async def _daemon(settings: Path) -> AsyncIterator[Process]:
         await process.communicate()
 
 
-async def _until(holds: Callable[[], bool], process: Process) -> None:
+async def _until(holds: Callable[[], object], process: Process) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PATIENCE
     while not holds():
@@ -101,6 +102,24 @@ async def test_a_signature_made_while_it_watches_reaches_slack_from_both_logs(se
         before = len(world.slack.messages)
         world.sign("v1", claims=Claims(ref="refs/heads/evil", run="17000000099"))
         await _until(lambda: len(world.slack.messages) > before, daemon)
+
+
+@pytest.fixture
+def hourly(settings: Path) -> Path:
+    """The same settings, with ended logs asked once an hour, from the first leaf on."""
+    patient = settings.read_text().replace('ended_interval = "1s"', 'ended_interval = "1h"\nstart = 0')
+    settings.write_text(patient.replace('poll_interval = "200ms"', 'poll_interval = "2s"'))
+    return settings
+
+
+async def test_the_last_that_a_shard_took_in_before_it_ended_is_read_at_once(hourly: Path, world: World) -> None:
+    world.sign("v1", claims=_BRANCH)
+    async with _daemon(hourly) as daemon:
+        await _until(lambda: _told(world, "branch-ref") >= 1, daemon)
+        for run in ("17000000201", "17000000202", "17000000203"):
+            world.sign("v1", claims=Claims(ref="refs/heads/evil", run=run))
+            world.v1.rotate()
+            await _until(partial(_told, world, run), daemon)
 
 
 @pytest.fixture

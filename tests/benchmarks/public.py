@@ -176,7 +176,8 @@ async def _read(watched: _Watched) -> None:
 
     async def sought() -> list[Lookup]:
         async with watched.store.read() as tx:
-            return await lookups.unread(tx, datetime.now(UTC) - timedelta(days=1))
+            found = await lookups.sought(tx, datetime.now(UTC) - timedelta(days=1))
+        return [each for each in found if each.read_at is None]
 
     begun = min(each.not_before for each in await sought())
     if watched.scale == 1:

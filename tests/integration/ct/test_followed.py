@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from monitor.ct.rfc6962 import CtLog
 from monitor.ct.static import StaticCtLog
 from monitor.entries.prefilter import Prefilter
-from monitor.fetch import Client, FetchOptions
 from monitor.judge.intake import Bench
 from monitor.model.filters import Page
 from monitor.model.log import ConflictKind, Cursor, FollowedLog, LogState, Mode, Protocol
@@ -33,13 +32,13 @@ from tests.replay import RECORDING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from monitor.fetch import Client
     from monitor.model.log import Block
     from monitor.store.engine import Store
     from monitor.testbed.ct import Style
     from monitor.watch.follow import Pass
     from monitor.watch.ports import Log
 
-QUICK = FetchOptions(backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
 BEGUN = datetime(2020, 1, 1, tzinfo=UTC)
 HELD = 300
 ROOT = trust_root.parse((RECORDING / "trusted_root.json").read_bytes())
@@ -50,12 +49,6 @@ class Nothing(Prefilter):
 
     def candidates(self, block: Block, protocol: Protocol) -> list[int]:  # noqa: ARG002 - as its base has it
         return []
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[Client]:
-    async with Client(QUICK) as opened:
-        yield opened
 
 
 @pytest.fixture(params=["rfc6962", "static"])
@@ -89,12 +82,17 @@ class Following:
     def __init__(self, log: Log, protocol: Protocol, key: NoteKey, store: Store) -> None:
         self.log = FollowedLog(log.origin, protocol, "", Mode.COMPLETE, LogState.ACTIVE)
         self.store = store
-        keeper = Keeper(log, self.log, (LogKey(key, BEGUN),), store, Policy(), now)
-        self.follower = Follower(log, self.log, keeper, Tools(store, Nothing(("TruStacks",)), bench, Policy(), now), 0)
+        self.ahead = timedelta(0)
+        keeper = Keeper(log, self.log, (LogKey(key, BEGUN),), store, Policy(), self.now)
+        tools = Tools(store, Nothing(("TruStacks",)), bench, Policy(), self.now)
+        self.follower = Follower(log, self.log, keeper, tools, 0)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
 
     async def poll(self) -> Pass:
         async with self.store.write() as tx:
-            await logs.upsert(tx, self.log, now())
+            await logs.upsert(tx, self.log, self.now())
         return await self.follower.run_pass(lambda: False)
 
     async def cursor(self) -> Cursor:
@@ -116,10 +114,6 @@ class Following:
     async def retries(self) -> int:
         async with self.store.read() as tx:
             return (await logs.counters(tx, self.log.origin)).get("retries", 0)
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 @pytest.fixture
@@ -225,6 +219,9 @@ async def test_leaves_whose_hash_is_in_nobodys_proof_hold_the_log_up_and_are_tol
     passed = await following.poll()
     static = served.style == "static"
     assert passed.position == (HELD if static else 288)
+    assert await following.conflicts() == []
+    following.ahead += timedelta(minutes=11)
+    await following.poll()
     assert await following.conflicts() == ([] if static else [(ConflictKind.MISSING, 288)])
     served.tell_the_truth()
     assert (await following.poll()).position == HELD

@@ -12,30 +12,27 @@ from aiohttp import web
 from monitor.ct import query
 from monitor.ct.rfc6962 import CtLog
 from monitor.errors import FetchError, FormatError, NotFoundError, RateLimitedError
-from monitor.fetch import Client, FetchOptions
-from monitor.model.log import Block, Gap
+from monitor.model.log import Gap
+from monitor.testbed.ct import CtLog as ServedLog
+from monitor.testbed.ct_entry import Submission
 from monitor.tlog.checkpoint import Checkpoint
 from monitor.tlog.merkle import leaf_hash, tree_root
-from monitor.tlog.note import verify
+from monitor.tlog.note import NoteKey, verify
 from monitor.tlog.proofs import verify_consistency, verify_inclusion
 from monitor.trust import root as trust_root
+from tests import reading
 from tests.integration.ct.recorded import BASE, SIZE, RecordedCT, replies
+from tests.reading import LEFT_OUT, extras_of, gaps_of, leaves_of
 from tests.replay import RECORDING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable
 
-    Intercept = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
+    from monitor.fetch import Client
+    from monitor.model.log import Block
+    from tests.replay import Intercept
 
-QUICK = FetchOptions(backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
-LEFT_OUT = "the log answered without it"
 TRUSTED = trust_root.parse((RECORDING / "trusted_root.json").read_bytes()).ct_keys[0].log()
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[Client]:
-    async with Client(QUICK) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -49,46 +46,15 @@ def opened(server: RecordedCT, client: Client, *, in_flight: int = 4, rate: floa
 
 
 async def read(log: CtLog, start: int = 0, end: int = SIZE, size: int = SIZE) -> list[Block | Gap]:
-    """All pieces, after the promise that every reader relies on was checked: in order, no overlap, nothing left out."""
-    pieces = [piece async for piece in log.blocks(start, end, size)]
-    at = start
-    for piece in pieces:
-        assert piece.start == at
-        assert len(piece) > 0
-        assert isinstance(piece, Gap) or len(piece.extras) == len(piece)
-        at = piece.end
-    assert at == end
-    return pieces
+    return await reading.read(log, start, end, size)
 
 
-def leaves_of(pieces: list[Block | Gap]) -> list[bytes]:
-    return [piece.leaf(at) for piece in pieces if isinstance(piece, Block) for at in range(len(piece))]
-
-
-def gaps_of(pieces: list[Block | Gap]) -> list[Gap]:
-    return [piece for piece in pieces if isinstance(piece, Gap)]
-
-
-def extras_of(pieces: list[Block | Gap]) -> list[bytes]:
-    return [extra for piece in pieces if isinstance(piece, Block) for extra in piece.extras]
-
-
-def on(what: str, answer: Callable[[web.Request], web.StreamResponse | None], *, times: int = 1 << 30) -> Intercept:
-    left = times
-
-    async def intercept(request: web.Request) -> web.StreamResponse | None:
-        nonlocal left
-        if request.path != BASE + what or left == 0:
-            return None
-        instead = answer(request)
-        left -= instead is not None
-        return instead
-
-    return intercept
+def at(what: str, answer: Callable[[web.Request], web.StreamResponse | None], *, times: int = 1 << 30) -> Intercept:
+    return reading.on(BASE + what, answer, times=times)
 
 
 def answering(what: str, text: str) -> Intercept:
-    return on(what, lambda _: web.Response(text=text))
+    return at(what, lambda _: web.Response(text=text))
 
 
 def singles(server: RecordedCT) -> list[int]:
@@ -132,13 +98,42 @@ async def test_the_size_of_a_page_is_learned_from_the_answers(server: RecordedCT
     assert len(server.requests) - before <= SIZE // 8 + 3
 
 
+@pytest.mark.parametrize("border", [100, 256, 1000, 4096])
+async def test_a_log_is_asked_for_its_own_pages_from_wherever_it_is_read_on(border: int, client: Client) -> None:
+    async with ServedLog(page_size=border) as served:
+        for number in range(4500):
+            served.submit(Submission(1_795_000_000_000 + number, b"certificate %d" % number, (b"issuer",)))
+        key_id = NoteKey.tree_head(served.origin, served.spki).key_id
+        log = CtLog(served.origin, served.read_url, key_id, client, requests_per_second=100_000.0)
+        await read(log, 17, 2321, 4500)
+        before = len(list(served.seen(f"{served.base_path}/ct/v1/get-entries")))
+
+        pieces = await read(log, 2321, 4500, 4500)
+
+        asked = len(list(served.seen(f"{served.base_path}/ct/v1/get-entries"))) - before
+        assert leaves_of(pieces) == [served.history.entry(index).leaf_input for index in range(2321, 4500)]
+        page = min(border, 1000)
+        assert asked <= -(-4500 // page) - 2321 // page + 2
+
+
 async def test_an_answer_cut_at_a_border_of_the_servers_does_not_make_all_pages_small(
     server: RecordedCT, client: Client
 ) -> None:
-    server.border = 3
+    server.page = server.border = 50
     log = opened(server, client)
-    await read(log, 2, 9)  # cut to one, then to three at most
-    server.border = 1000
+    await read(log, 48, 53)  # cut to two
+    before = len(server.requests)
+    await read(log)
+    assert len(server.requests) - before <= 4
+
+
+async def test_a_server_that_gives_more_at_once_again_is_asked_for_more_again(
+    server: RecordedCT, client: Client
+) -> None:
+    server.page = 3
+    log = opened(server, client)
+    await read(log)
+    server.page = 1000
     for _ in range(8):
         await read(log)
     before = len(server.requests)
@@ -146,8 +141,51 @@ async def test_an_answer_cut_at_a_border_of_the_servers_does_not_make_all_pages_
     assert len(server.requests) - before <= 4
 
 
+async def test_a_page_above_its_bound_is_remembered_and_tried_again_ever_more_seldom(
+    server: RecordedCT, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitor.ct.pages.ENTRIES_LIMIT", 60_000)
+    monkeypatch.setattr("monitor.ct.pages.PAGE", 32)
+    log = opened(server, client, in_flight=1)
+
+    async def too_much() -> int:
+        """How many answers of ten readings were above the bound."""
+        before = len(server.asked("get-entries"))
+        for _ in range(10):
+            assert leaves_of(await read(log)) == server.leaves
+        asked = [int(each["end"]) - int(each["start"]) + 1 for each in server.asked("get-entries")[before:]]
+        return sum(leaves > 8 for leaves in asked)
+
+    first, *_, last = [await too_much() for _ in range(5)]
+    assert 0 < first <= 8
+    assert last <= 1
+
+
+@pytest.mark.parametrize("status", [502, 504])
+async def test_a_server_that_does_not_answer_for_so_many_in_time_is_asked_for_half_by_the_next_pass(
+    server: RecordedCT, client: Client, status: int
+) -> None:
+    def slow(request: web.Request) -> web.StreamResponse | None:
+        wide = int(request.query["end"]) - int(request.query["start"]) >= 80
+        return web.Response(status=status, text="upstream took too long") if wide else None
+
+    server.intercept = at("get-entries", slow)
+    log = opened(server, client)
+    with pytest.raises(FetchError):
+        await read(log)
+    failures = 1
+    while failures < 10:
+        try:
+            pieces = await read(log)
+            break
+        except FetchError:
+            failures += 1
+    assert leaves_of(pieces) == server.leaves
+    assert failures <= 5
+
+
 async def test_more_entries_than_asked_for_are_not_taken(server: RecordedCT, client: Client) -> None:
-    server.intercept = on("get-entries", lambda _: web.json_response({"entries": server.entries}))
+    server.intercept = at("get-entries", lambda _: web.json_response({"entries": server.entries}))
     assert leaves_of(await read(opened(server, client), 0, 5)) == server.leaves[:5]
 
 
@@ -168,7 +206,7 @@ async def test_the_recorded_consistency_proofs_are_read_and_verify(server: Recor
 
 
 async def test_a_replica_that_lags_is_asked_again_on_new_connections(server: RecordedCT, client: Client) -> None:
-    lagging = on("get-sth-consistency", lambda _: web.Response(status=400, text="need tree size"), times=2)
+    lagging = at("get-sth-consistency", lambda _: web.Response(status=400, text="need tree size"), times=2)
     server.intercept = lagging
     assert await opened(server, client).consistency_proof(5, 17)
     assert len(server.asked("get-sth-consistency")) == 3
@@ -259,16 +297,16 @@ async def test_what_is_no_tree_head_is_refused(server: RecordedCT, client: Clien
 
 async def test_an_answer_that_is_twice_no_json_is_the_servers_trouble(server: RecordedCT, client: Client) -> None:
     page = web.Response(text="<html>be right back</html>", content_type="text/html")
-    server.intercept = on("get-sth", lambda _: web.Response(text=page.text), times=1)
+    server.intercept = at("get-sth", lambda _: web.Response(text=page.text), times=1)
     assert await opened(server, client).checkpoint()
-    server.intercept = on("get-sth", lambda _: web.Response(text=page.text))
+    server.intercept = at("get-sth", lambda _: web.Response(text=page.text))
     with pytest.raises(FetchError, match="not JSON"):
         await opened(server, client).checkpoint()
 
 
 @pytest.mark.parametrize("reply", ['{"entries":', "[]", '{"entries":{}}', "{}", "null"])
 async def test_a_page_that_is_none_is_the_servers_trouble(server: RecordedCT, client: Client, reply: str) -> None:
-    server.intercept = on("get-entries", lambda _: web.Response(text=reply))
+    server.intercept = at("get-entries", lambda _: web.Response(text=reply))
     with pytest.raises(FetchError):
         await read(opened(server, client))
 
@@ -294,7 +332,7 @@ async def test_a_leaf_that_is_malformed_only_on_its_page_is_no_gap(server: Recor
             return None
         return web.json_response({"entries": [{} if i == 20 else whole[i] for i in range(start, end + 1)]})
 
-    server.intercept = on("get-entries", cut)
+    server.intercept = at("get-entries", cut)
     pieces = await read(opened(server, client))
     assert leaves_of(pieces) == server.leaves
 
@@ -307,7 +345,7 @@ async def test_a_leaf_that_is_malformed_on_its_page_and_fails_singly_is_a_gap(
     def fail(request: web.Request) -> web.StreamResponse | None:
         return web.Response(status=500) if request.query["start"] == request.query["end"] else None
 
-    server.intercept = on("get-entries", fail)
+    server.intercept = at("get-entries", fail)
     pieces = await read(opened(server, client))
     assert [(gap.start, gap.end) for gap in gaps_of(pieces)] == [(20, 21)]
 
@@ -351,7 +389,7 @@ async def test_one_leaf_that_the_server_cannot_give_is_one_gap(server: RecordedC
         start, end = int(request.query["start"]), int(request.query["end"])
         return web.Response(status=status, text="cannot read it") if start <= 40 <= end else None
 
-    server.intercept = on("get-entries", refuse)
+    server.intercept = at("get-entries", refuse)
     pieces = await read(opened(server, client))
     assert [(gap.start, gap.end) for gap in gaps_of(pieces)] == [(40, 41)]
     assert leaves_of(pieces) == server.leaves[:40] + server.leaves[41:]
@@ -363,7 +401,7 @@ async def test_a_server_that_refuses_wide_ranges_is_asked_for_narrow_ones(server
         wide = int(request.query["end"]) - int(request.query["start"]) >= 16
         return web.Response(status=400, text="too many") if wide else None
 
-    server.intercept = on("get-entries", refuse)
+    server.intercept = at("get-entries", refuse)
     log = opened(server, client)
     assert leaves_of(await read(log)) == server.leaves
     assert len(server.requests) < 40
@@ -376,7 +414,7 @@ async def test_an_answer_without_entries_is_a_gap(server: RecordedCT, client: Cl
         return web.json_response({"entries": []}) if int(request.query["start"]) == 60 else None
 
     server.page = 10
-    server.intercept = on("get-entries", none)
+    server.intercept = at("get-entries", none)
     pieces = await read(opened(server, client), 60, 61)
     assert gaps_of(pieces) == [Gap(60, 61, LEFT_OUT)]
 
@@ -384,7 +422,7 @@ async def test_an_answer_without_entries_is_a_gap(server: RecordedCT, client: Cl
 async def test_a_server_that_fails_everywhere_is_in_trouble_and_makes_no_gaps(
     server: RecordedCT, client: Client
 ) -> None:
-    server.intercept = on("get-entries", lambda _: web.Response(status=500))
+    server.intercept = at("get-entries", lambda _: web.Response(status=500))
     with pytest.raises(FetchError) as caught:
         await read(opened(server, client))
     assert caught.value.status == 500
@@ -392,14 +430,14 @@ async def test_a_server_that_fails_everywhere_is_in_trouble_and_makes_no_gaps(
 
 async def test_a_server_that_asks_for_less_is_asked_later_and_less(server: RecordedCT, client: Client) -> None:
     server.page = 5
-    server.intercept = on(
+    server.intercept = at(
         "get-entries", lambda _: web.Response(status=429, headers={"Retry-After": "0"}, text="slow down"), times=1
     )
     assert leaves_of(await read(opened(server, client))) == server.leaves
 
 
 async def test_a_wait_longer_than_our_patience_ends_the_reading(server: RecordedCT, client: Client) -> None:
-    server.intercept = on("get-entries", lambda _: web.Response(status=429, headers={"Retry-After": "60"}))
+    server.intercept = at("get-entries", lambda _: web.Response(status=429, headers={"Retry-After": "60"}))
     with pytest.raises(RateLimitedError):
         await read(opened(server, client))
 

@@ -6,8 +6,6 @@ import pytest
 
 from monitor.ct.static import StaticCtLog
 from monitor.errors import FetchError, FormatError, RateLimitedError
-from monitor.fetch import Client, FetchOptions
-from monitor.model.log import Block, Gap
 from monitor.testbed.ct import CtLog as ServedLog
 from monitor.testbed.ct_entry import Submission, leaf_index_extension
 from monitor.tlog.checkpoint import Checkpoint
@@ -15,11 +13,15 @@ from monitor.tlog.merkle import leaf_hash, tree_root
 from monitor.tlog.note import NoteKey, verify
 from monitor.tlog.proofs import verify_consistency, verify_inclusion
 from monitor.tlog.tiles import data_path, tile_path
+from tests import reading
+from tests.reading import extras_of, gaps_of, leaves_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-QUICK = FetchOptions(backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
+    from monitor.fetch import Client
+    from monitor.model.log import Block, Gap
+
 SIZE = 600
 SUBMISSIONS = [
     Submission(1_795_000_000_000 + number, b"certificate %d" % number, (b"issuer", b"root"), *precertificate)
@@ -27,12 +29,6 @@ SUBMISSIONS = [
     for precertificate in [(bytes(32), b"precertificate %d" % number) if number % 3 else ()]
 ]
 LEAVES = [submission.leaf(leaf_index_extension(number)) for number, submission in enumerate(SUBMISSIONS)]
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[Client]:
-    async with Client(QUICK) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -49,28 +45,15 @@ def opened(server: ServedLog, client: Client, *, in_flight: int = 4) -> StaticCt
 
 
 async def read(log: StaticCtLog, start: int = 0, end: int = SIZE, size: int = SIZE) -> list[Block | Gap]:
-    """All pieces, after the promise that every reader relies on was checked: in order, no overlap, nothing left out."""
-    pieces = [piece async for piece in log.blocks(start, end, size)]
-    at = start
-    for piece in pieces:
-        assert piece.start == at
-        assert len(piece) > 0
-        assert isinstance(piece, Gap) or len(piece.extras) == len(piece)
-        at = piece.end
-    assert at == end
-    return pieces
+    return await reading.read(log, start, end, size)
 
 
-def leaves_of(pieces: list[Block | Gap]) -> list[bytes]:
-    return [piece.leaf(at) for piece in pieces if isinstance(piece, Block) for at in range(len(piece))]
-
-
-def gaps_of(pieces: list[Block | Gap]) -> list[tuple[int, int]]:
-    return [(piece.start, piece.end) for piece in pieces if isinstance(piece, Gap)]
+def places_of(pieces: list[Block | Gap]) -> list[tuple[int, int]]:
+    return [(gap.start, gap.end) for gap in gaps_of(pieces)]
 
 
 def reasons_of(pieces: list[Block | Gap]) -> set[str]:
-    return {piece.reason for piece in pieces if isinstance(piece, Gap)}
+    return {gap.reason for gap in gaps_of(pieces)}
 
 
 def served(
@@ -120,7 +103,7 @@ async def test_what_stands_beside_a_leaf_is_in_the_form_of_rfc6962_with_no_chain
     server: ServedLog, client: Client
 ) -> None:
     pieces = await read(opened(server, client))
-    extras = [extra for piece in pieces if isinstance(piece, Block) for extra in piece.extras]
+    extras = extras_of(pieces)
     for submission, extra in zip(SUBMISSIONS, extras, strict=True):
         size = len(submission.precertificate).to_bytes(3, "big")
         assert extra == (size + submission.precertificate if submission.issuer_key_hash else b"") + bytes(3)
@@ -158,7 +141,7 @@ async def test_consistency_is_proven_from_the_tiles(server: ServedLog, client: C
 async def test_a_tile_that_is_not_there_is_a_gap_over_its_leaves(server: ServedLog, client: Client) -> None:
     served(server, data_path(1), status=404)
     pieces = await read(opened(server, client), 250, 600)
-    assert gaps_of(pieces) == [(256, 512)]
+    assert places_of(pieces) == [(256, 512)]
     assert reasons_of(pieces) == {"not found"}
 
 
@@ -168,7 +151,7 @@ async def test_a_tile_above_its_bound_is_a_gap_over_its_leaves(
     server.pad(5, 100_000)
     monkeypatch.setattr("monitor.ct.static.DATA_LIMIT", 60_000)  # taken when the log is opened
     pieces = await read(opened(server, client))
-    assert gaps_of(pieces) == [(0, 256)]
+    assert places_of(pieces) == [(0, 256)]
     assert reasons_of(pieces) == {"oversize"}
 
 
@@ -180,7 +163,7 @@ async def test_a_tile_cut_short_on_its_way_is_read_again_whole(server: ServedLog
 async def test_of_a_tile_that_breaks_off_the_leaves_before_are_given(server: ServedLog, client: Client) -> None:
     served(server, data_path(1), tile(256, 400) + b"\0\0")
     pieces = await read(opened(server, client))
-    assert gaps_of(pieces) == [(400, 512)]
+    assert places_of(pieces) == [(400, 512)]
     assert leaves_of(pieces) == LEAVES[:400] + LEAVES[512:]
     (reason,) = reasons_of(pieces)
     assert reason.startswith("malformed data tile: leaf 144 of 256")
@@ -189,7 +172,7 @@ async def test_of_a_tile_that_breaks_off_the_leaves_before_are_given(server: Ser
 async def test_a_leaf_that_a_tile_leaves_out_is_the_only_gap(server: ServedLog, client: Client) -> None:
     server.omit(300)
     pieces = await read(opened(server, client))
-    assert gaps_of(pieces) == [(300, 301)]
+    assert places_of(pieces) == [(300, 301)]
     assert leaves_of(pieces) == LEAVES[:300] + LEAVES[301:]
 
 
@@ -202,7 +185,7 @@ async def test_without_its_hash_tile_a_broken_tile_gives_what_can_be_told(server
     served(server, data_path(0), tile(0, 10))
     served(server, tile_path(0, 0), status=404)
     pieces = await read(opened(server, client), 0, 256)
-    assert gaps_of(pieces) == [(10, 256)]
+    assert places_of(pieces) == [(10, 256)]
     assert leaves_of(pieces) == LEAVES[:10]
 
 

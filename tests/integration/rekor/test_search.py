@@ -8,7 +8,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
 from monitor.entries.keys import spki_of
-from monitor.fetch import Client, FetchOptions
 from monitor.model.search import Answer, Fetched, IndexField, Question
 from monitor.rekor.search import INDEX_LIMIT, MOST_UUIDS
 from monitor.rekor.v1 import RekorV1
@@ -21,17 +20,11 @@ from monitor.watch import questions
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from monitor.fetch import Client
     from monitor.model.log import FollowedLog
 
-QUICK = FetchOptions(backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
 INDEX = "/api/v1/index"
 SUBJECT = Claims().identity()
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[Client]:
-    async with Client(QUICK) as opened:
-        yield opened
 
 
 @pytest.fixture

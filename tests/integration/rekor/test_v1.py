@@ -14,30 +14,23 @@ import pytest
 from aiohttp import web
 
 from monitor.errors import FetchError, FormatError, NotFoundError, RateLimitedError
-from monitor.fetch import Client, FetchOptions
 from monitor.model.log import Block, FollowedLog, Gap, LogState, Mode, Protocol
 from monitor.rekor.query import PAGE_LIMIT
 from monitor.rekor.v1 import RekorV1, RekorV1Shard
 from monitor.tlog.checkpoint import Checkpoint
 from monitor.tlog.merkle import leaf_hash, tree_root
 from monitor.tlog.proofs import verify_consistency, verify_inclusion
+from tests.reading import LEFT_OUT, gaps_of, html, leaves_of, on, read
 from tests.replay import ReplayV1
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    Intercept = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
+    from monitor.fetch import Client
 
-QUICK = FetchOptions(backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
+
 PAGE = "/api/v1/log/entries/retrieve"
 SINGLE = "/api/v1/log/entries"
-LEFT_OUT = "the log answered without it"
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[Client]:
-    async with Client(QUICK) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -67,47 +60,9 @@ def first_shard(server: ReplayV1, client: Client) -> RekorV1Shard:
     return rekor(server, client).shard(followed(server, 0))
 
 
-async def read(shard: RekorV1Shard, start: int, end: int, size: int) -> list[Block | Gap]:
-    """All pieces, after the promise that every reader relies on was checked: in order, no overlap, nothing left out."""
-    pieces = [piece async for piece in shard.blocks(start, end, size)]
-    at = start
-    for piece in pieces:
-        assert piece.start == at
-        assert len(piece) > 0
-        assert isinstance(piece, Gap) or len(piece.promises) == len(piece)
-        at = piece.end
-    assert at == end
-    return pieces
-
-
-def leaves_of(pieces: list[Block | Gap]) -> list[bytes]:
-    return [piece.leaf(at) for piece in pieces if isinstance(piece, Block) for at in range(len(piece))]
-
-
-def gaps_of(pieces: list[Block | Gap]) -> list[Gap]:
-    return [piece for piece in pieces if isinstance(piece, Gap)]
-
-
 def recorded(server: ReplayV1, number: int) -> list[bytes]:
     shard = server.shards[number]
     return [server.body(index) for index in range(shard.offset, shard.offset + shard.size)]
-
-
-def html(status: int = 200) -> web.Response:
-    return web.Response(status=status, text="<html>be right back</html>", content_type="text/html")
-
-
-def on(path: str, answer: Callable[[], web.StreamResponse], *, times: int = 1 << 30) -> Intercept:
-    left = times
-
-    async def intercept(request: web.Request) -> web.StreamResponse | None:
-        nonlocal left
-        if request.path != path or left == 0:
-            return None
-        left -= 1
-        return answer()
-
-    return intercept
 
 
 def changed(server: ReplayV1, index: int, change: Callable[[dict[str, Any]], None], *, uuid: str | None = None) -> None:
@@ -178,9 +133,9 @@ async def test_consistency_proofs_verify_whatever_root_the_server_names(
 
 async def test_a_replica_that_lags_behind_is_asked_again(server: ReplayV1, client: Client) -> None:
     lagging = {"code": 400, "message": "the tree size requested(30) was greater than what is currently observable(20)"}
-    server.intercept = on("/api/v1/log/proof", lambda: web.json_response(lagging, status=400), times=2)
+    server.intercept = on("/api/v1/log/proof", lambda _: web.json_response(lagging, status=400), times=2)
     assert await rekor(server, client).shard(followed(server, 1)).consistency_proof(5, 30)
-    server.intercept = on("/api/v1/log/proof", lambda: web.json_response(lagging, status=400))
+    server.intercept = on("/api/v1/log/proof", lambda _: web.json_response(lagging, status=400))
     with pytest.raises(FetchError, match="currently observable"):
         await rekor(server, client).shard(followed(server, 1)).consistency_proof(5, 30)
 
@@ -200,7 +155,7 @@ async def test_a_consistency_proof_that_the_server_cannot_give_is_not_asked_for(
 async def test_a_consistency_proof_in_another_shape_is_a_format_error(
     server: ReplayV1, client: Client, reply: object
 ) -> None:
-    server.intercept = on("/api/v1/log/proof", lambda: web.json_response(reply))
+    server.intercept = on("/api/v1/log/proof", lambda _: web.json_response(reply))
     shard = first_shard(server, client)
     if reply == {}:
         assert (
@@ -248,7 +203,7 @@ LISTS: dict[str, Callable[[dict[str, Any]], object]] = {
 async def test_a_shard_list_that_breaks_its_format_is_refused(server: ReplayV1, client: Client, attack: str) -> None:
     result = LISTS[attack](server.info)
     if attack == "no object":
-        server.intercept = on("/api/v1/log", lambda: web.json_response(result))
+        server.intercept = on("/api/v1/log", lambda _: web.json_response(result))
     with pytest.raises(FormatError, match="GET http"):
         await rekor(server, client).shards()
 
@@ -462,7 +417,7 @@ async def test_a_server_that_fails_for_every_entry_is_in_trouble(
 async def test_trouble_with_pages_ends_the_reading_and_makes_no_gap(
     server: ReplayV1, client: Client, answer: Callable[[], web.Response], error: type[FetchError]
 ) -> None:
-    server.intercept = on(PAGE, answer)
+    server.intercept = on(PAGE, lambda _: answer())
     with pytest.raises(error) as caught:
         await read(first_shard(server, client), 0, 121, 121)
     assert str(caught.value).isprintable()
@@ -472,7 +427,7 @@ async def test_trouble_with_pages_ends_the_reading_and_makes_no_gap(
 async def test_one_answer_that_is_no_json_is_asked_for_again_past_caches(
     server: ReplayV1, client: Client, path: str
 ) -> None:
-    server.intercept = on(path, html, times=1)
+    server.intercept = on(path, lambda _: html(), times=1)
     shard = first_shard(server, client)
     await shard.checkpoint()
     await shard.consistency_proof(3, 100)
@@ -482,7 +437,7 @@ async def test_one_answer_that_is_no_json_is_asked_for_again_past_caches(
 
 @pytest.mark.parametrize("path", ["/api/v1/log", "/api/v1/log/proof", SINGLE])
 async def test_what_never_is_json_is_a_fetch_error_that_shows_it(server: ReplayV1, client: Client, path: str) -> None:
-    server.intercept = on(path, html)
+    server.intercept = on(path, lambda _: html())
     shard = first_shard(server, client)
     asking: dict[str, Callable[[], Awaitable[object]]] = {
         "/api/v1/log": shard.checkpoint,
@@ -494,7 +449,7 @@ async def test_what_never_is_json_is_a_fetch_error_that_shows_it(server: ReplayV
 
 
 async def test_a_page_over_its_bound_is_split_into_single_entries(server: ReplayV1, client: Client) -> None:
-    server.intercept = on(PAGE, lambda: web.Response(body=b" " * (PAGE_LIMIT + 1)), times=1)
+    server.intercept = on(PAGE, lambda _: web.Response(body=b" " * (PAGE_LIMIT + 1)), times=1)
     assert leaves_of(await read(first_shard(server, client), 0, 30, 121)) == recorded(server, 0)[:30]
 
 

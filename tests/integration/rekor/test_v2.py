@@ -19,19 +19,13 @@ from monitor.tlog.merkle import hash_leaves, leaf_hash, tree_root
 from monitor.tlog.proofs import verify_consistency, verify_inclusion
 from monitor.tlog.tiles import bundle_path, tile_path
 from tests.integration.rekor.tilelog import TileLog
+from tests.reading import QUICK, gaps_of, leaves_of, read
 from tests.replay import V2_ORIGIN, V2_SIZES, ReplayV2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-QUICK = FetchOptions(backoff=0.001, max_backoff=0.002, attempts=2, max_retry_after=0.5)
 LEAVES = [b"leaf %d " % number * (number % 7 + 1) for number in range(900)]
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[Client]:
-    async with Client(QUICK) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -46,32 +40,8 @@ async def tiles() -> AsyncIterator[TileLog]:
         yield running
 
 
-async def read(
-    log: RekorV2, start: int, end: int, size: int, *, fresh: bool = False, into: list[Block | Gap] | None = None
-) -> list[Block | Gap]:
-    """All pieces, after the promise that every reader relies on was checked: in order, no overlap, nothing left out."""
-    pieces = [] if into is None else into
-    async for piece in log.blocks(start, end, size, fresh=fresh):
-        pieces.append(piece)
-    at = start
-    for piece in pieces:
-        assert piece.start == at
-        assert len(piece) > 0
-        at = piece.end
-    assert at == end
-    return pieces
-
-
-def leaves_of(pieces: list[Block | Gap]) -> list[bytes]:
-    found: list[bytes] = []
-    for piece in pieces:
-        assert isinstance(piece, Block), piece
-        found.extend(piece.leaf(offset) for offset in range(len(piece)))
-    return found
-
-
 def only_gap(pieces: list[Block | Gap]) -> Gap:
-    (gap,) = (piece for piece in pieces if isinstance(piece, Gap))
+    (gap,) = gaps_of(pieces)
     return gap
 
 

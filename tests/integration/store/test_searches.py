@@ -45,6 +45,8 @@ async def test_what_is_still_to_be_looked_for_and_what_an_index_was_not_asked_fo
         changed: dict[str, dict[str, Any]] = {
             "open": {},
             "read": {"read_at": now},
+            "read long ago": {"read_at": now - timedelta(days=2)},
+            "found, read": {"state": LookupState.FOUND, "read_at": now},
             "found": {"state": LookupState.FOUND},
             "found long ago": {"state": LookupState.FOUND, "not_after": now - timedelta(days=2)},
             "closed": {"state": LookupState.UNLOGGED},
@@ -57,7 +59,12 @@ async def test_what_is_still_to_be_looked_for_and_what_an_index_was_not_asked_fo
             assert await lookups.want(tx, replace(wanted, issuance=name, **changes))
     day = now - timedelta(days=1)
     async with store.read() as tx:
-        assert [each.issuance for each in await lookups.unread(tx, day)] == ["earlier", "found", "open"]
+        assert [each.issuance for each in await lookups.sought(tx, day)] == [
+            "earlier",
+            "found",
+            "open",
+            "read",
+        ]
         assert [each.issuance for each in await lookups.unasked(tx, day, 5)] == ["old", "old, asked long ago"]
         assert [each.issuance for each in await lookups.unasked(tx, day, 1)] == ["old"]
         assert await lookups.signing(tx) == set()

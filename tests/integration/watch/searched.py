@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
 from monitor.entries.prefilter import Prefilter
 from monitor.judge.intake import Bench
@@ -12,7 +15,8 @@ from monitor.model.filters import EntryFilter, Page
 from monitor.model.log import Mode
 from monitor.model.lookup import Lookup, LookupState
 from monitor.rules.policy import Policy
-from monitor.store import entries, lookups
+from monitor.store import entries, logs, lookups
+from monitor.testbed.ca import Claims
 from monitor.trust import root as trust_root
 from monitor.watch.certificates import Certificates
 from monitor.watch.fleet import Fleet
@@ -24,7 +28,12 @@ from monitor.watch.window import Windows
 from tests.opener import Opener, overrides_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cryptography.x509 import Certificate
+
     from monitor.fetch import Client
+    from monitor.model.log import Coverage
     from monitor.store.engine import Store
     from monitor.store.entries import EntryRow
     from monitor.testbed.giant import GiantV1
@@ -34,6 +43,9 @@ if TYPE_CHECKING:
 
 INDEX = "/api/v1/index"
 PAGES = "/api/v1/log/entries"
+RETRIEVE = f"{PAGES}/retrieve"
+BRANCH = Claims(ref="refs/heads/feature")
+"""A ref that no search knows beforehand: only its certificate leads to it."""
 
 
 @dataclass
@@ -74,11 +86,11 @@ class Hunt:
         mode = self.mode
         host = self.world.v1.hostname
         url = self.giant.url if self.giant else self.world.v1.url
-        logs = tuple(
+        overrides = tuple(
             replace(each, mode=mode, read_url=url) if each.origin == host else each
             for each in overrides_of(self.world, certificates=True)
         )
-        self.options = WatchOptions(start="tip" if self.tip else 0, logs=logs)
+        self.options = WatchOptions(start="tip" if self.tip else 0, logs=overrides)
         prefilter = Prefilter(self.options.words, self.keys)
         self.tools = Tools(self.store, prefilter, self.bench, self.policy, self.clock, self.pass_time)
         self.fleet = Fleet(self.options, Opener(self.client, self.rate), self.tools)
@@ -115,6 +127,15 @@ class Hunt:
         await self.poll()
         return await self.looking.run_pass(lambda: False)
 
+    def say(self, uuids: Sequence[str] = ()) -> None:
+        """Let the index answer this to everything; a server that does not know subjects answers nothing at all."""
+        body = json.dumps(list(uuids)).encode()
+        self.world.v1.reply(body=body, content_type="application/json", path_prefix=INDEX)
+
+    def issue(self, claims: Claims = BRANCH) -> Certificate:
+        """A certificate of ours that signs nothing."""
+        return self.world.ca.issue(generate_private_key(SECP256R1()).public_key(), claims)
+
     async def stored(self) -> list[EntryRow]:
         """Every v1 entry that is kept, the first first."""
         async with self.store.read() as tx:
@@ -129,6 +150,20 @@ class Hunt:
         async with self.store.write() as tx:
             await lookups.settle_found(tx, self.clock())
             return await lookups.unsettled(tx, *LookupState)
+
+    async def states(self) -> list[LookupState]:
+        return [lookup.state for lookup in await self.lookups()]
+
+    async def read_at_last(self) -> list[bool]:
+        """Pass after the certificates are over: whether all was read in which each one's entry could stand."""
+        self.clock.move(minutes=14)
+        await self.look_up()
+        return [lookup.read_at is not None for lookup in await self.lookups()]
+
+    async def covered(self) -> list[Coverage]:
+        """What is proven of the active shard."""
+        async with self.store.read() as tx:
+            return await logs.coverage(tx, self.world.v1.origin())
 
     def asked(self, path: str) -> int:
         """How many requests of this kind the v1 server has seen."""

@@ -15,7 +15,7 @@ from monitor.ct.static import DATA_LIMIT
 from monitor.history import coverage
 from monitor.history.coverage import Patience
 from monitor.model.filters import EntryFilter, Page
-from monitor.model.log import LogState
+from monitor.model.log import LogState, Mode
 from monitor.store import entries, health, logs, lookups
 from monitor.testbed.ca import Claims
 from monitor.testbed.world import World
@@ -151,13 +151,33 @@ async def test_entries_below_a_signed_size_that_are_not_given_are_missing(watch:
     strangers(world, 3)
     world.ct.hide_from(world.ct.size - 1)
 
-    await watch.poll()
-
+    for _ in range(2):
+        await watch.poll()
+        watch.ahead += timedelta(minutes=11)
     assert "entry-missing" in await watch.rules()
     world.ct.tell_the_truth()
     await watch.poll()
     await watch.poll()
     assert world.ct.history.tree.root(world.ct.size) == (await watch.cursor(world.ct.origin)).range.root()
+
+
+async def test_a_replica_that_has_a_signed_entry_only_minutes_later_is_not_said_to_lack_it(
+    watch: Watch, world: World
+) -> None:
+    strangers(world, 4)
+    await watch.poll()
+    world.issue_only(BRANCH)
+    world.ct.hide_from(4)
+    await watch.poll()
+    watch.ahead += timedelta(minutes=9)
+    await watch.poll()
+    assert await watch.rules() == []
+
+    world.ct.tell_the_truth()
+    watch.ahead += timedelta(minutes=20)
+    await watch.poll()
+
+    assert await watch.rules() == ["branch-ref"]
 
 
 async def test_another_certificate_in_the_place_of_ours_is_the_log_rewritten(watch: Watch, world: World) -> None:
@@ -208,6 +228,8 @@ async def test_an_entry_of_a_type_nobody_knows_is_quarantined_by_name_and_the_re
     passed = (await watch.poll())[world.ct.origin]
 
     if world.ct.style == "static":  # a tile whose leaves cannot be told apart is asked for for ever
+        watch.ahead += timedelta(minutes=11)
+        await watch.poll()
         assert "entry-missing" in await watch.rules()
         return
     assert (passed.behind, passed.error) == (0, None)
@@ -225,6 +247,8 @@ async def test_an_entry_larger_than_its_bound_is_a_hole_by_name_and_the_rest_is_
     strangers(world, 1)
     world.ct.pad(1, limit + 1)
 
+    await watch.poll()
+    watch.ahead += timedelta(minutes=11)
     await watch.poll()
 
     assert "entry-missing" in await watch.rules()
@@ -254,6 +278,26 @@ async def test_a_log_that_the_settings_leave_out_later_is_no_trouble_any_more(wa
     async with watch.store.read() as tx:
         (row,) = [each for each in await logs.every(tx) if each.origin == world.ct.origin]
     assert row.state is LogState.ACTIVE
+
+
+async def test_where_every_certificate_log_has_ended_nothing_is_said_to_lead_to_new_entries(
+    watch: Watch, world: World
+) -> None:
+    world.noise(3, "v1")
+    watch.only = ""
+    await watch.poll()
+    root = trust_root.parse(world.trusted_root_json())
+    over = tuple(replace(key, window=Window(key.window.start, watch.now())) for key in root.ct_keys)
+    for follower in await watch.fleet.muster(replace(root, ct_keys=over)):
+        assert (await follower.run_pass(lambda: False)).error is None
+
+    patience = Patience(timedelta(days=1), timedelta(days=1), lambda _: timedelta(days=1))
+    async with watch.store.read() as tx:
+        rows = {row.log: row for row in await coverage.statement(tx, patience, watch.now())}
+    assert rows[world.ct.origin].protected
+    v1 = rows[world.v1.origin()]
+    assert (v1.mode, v1.protected) == (Mode.CERTIFICATES, False)
+    assert "has ended" in v1.gaps[-1]
 
 
 async def test_a_log_whose_place_another_one_takes_is_asked_no_more(watch: Watch, world: World) -> None:

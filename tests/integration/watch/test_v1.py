@@ -13,6 +13,8 @@ from monitor.watch.options import WatchOptions
 from tests.opener import Opener, overrides_of
 
 if TYPE_CHECKING:
+    import pytest
+
     from monitor.testbed.world import World
     from tests.integration.watch.conftest import Watch
 
@@ -121,6 +123,9 @@ async def test_an_unobtainable_entry_is_a_hole_proven_by_its_neighbour_and_what_
 
     assert world.v1.active.tree.root(32) == (await watch_v1.cursor(world.v1.origin())).range.root()
     assert {later} == {f.index for f in await watch_v1.found() if f.rule == "branch-ref"}
+    assert "entry-missing" not in await watch_v1.rules()
+    watch_v1.ahead += timedelta(minutes=11)
+    await watch_v1.poll()
     assert {hidden} == {f.index for f in await watch_v1.found() if f.rule == "entry-missing"}
 
     world.v1.tell_the_truth()
@@ -136,10 +141,45 @@ async def test_a_missing_last_leaf_is_waited_for_and_told(watch_v1: Watch, world
 
     await watch_v1.poll()
     world.noise(11, "v1")
+    watch_v1.ahead += timedelta(minutes=11)
     await watch_v1.poll()
 
     assert (await watch_v1.cursor(world.v1.origin())).position == 32
     assert "entry-missing" in await watch_v1.rules()
+
+
+async def test_a_last_leaf_that_a_replica_has_only_minutes_later_accuses_nobody(watch_v1: Watch, world: World) -> None:
+    world.noise(20, "v1")
+    late = world.sign("v1", claims=BRANCH)
+    world.v1.omit(late, also_singly=True)
+    await watch_v1.poll()
+    watch_v1.ahead += timedelta(minutes=9)
+    await watch_v1.poll()
+
+    world.v1.tell_the_truth()
+    watch_v1.ahead += timedelta(minutes=20)
+    await watch_v1.poll()
+
+    assert {late} == {f.index for f in await watch_v1.found() if f.rule == "branch-ref"}
+    assert "entry-missing" not in await watch_v1.rules()
+
+
+async def test_a_shard_that_an_old_replica_shows_at_its_end_did_not_grow_afterwards(
+    watch_v1: Watch, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.noise(25, "v1")
+    await watch_v1.poll()
+    world.noise(15, "v1")
+    await watch_v1.poll()
+    ended = world.v1.active
+    world.v1.rotate()
+    with monkeypatch.context() as old:
+        old.setattr(world.v1, "shown_size", lambda shard: 25 if shard is ended else len(shard.tree))
+        await watch_v1.poll()
+
+    await watch_v1.poll()
+
+    assert "log-grew-after-end" not in await watch_v1.rules()
 
 
 async def test_an_altered_entry_is_log_rewritten(watch_v1: Watch, world: World) -> None:

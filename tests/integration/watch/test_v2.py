@@ -125,6 +125,9 @@ async def test_a_missing_bundle_is_a_hole_and_is_filled_when_it_comes_back(watch
     await watch.poll()
 
     assert world.v2.size == (await watch.cursor(world.v2.origin)).position
+    assert "entry-missing" not in await watch.rules()
+    watch.ahead += timedelta(minutes=11)
+    await watch.poll()
     assert "entry-missing" in await watch.rules()
     assert {later} == {f.index for f in await watch.found() if f.rule == "branch-ref"}
 

@@ -11,6 +11,7 @@ import pytest
 
 from monitor.errors import FetchError
 from monitor.testbed.bodies import foreign_v1
+from monitor.trust import root as trust_root
 from monitor.watch.window import Windows
 
 if TYPE_CHECKING:
@@ -95,13 +96,11 @@ async def test_checkpoints_that_were_seen_before_the_window_narrow_the_search(hu
     first = whole_seconds(hunt.clock())
     hunt.clock.move(minutes=14)
     await hunt.poll()
-    target = await hunt.server.shards[0].target()
-    assert target is not None
-    known = await hunt.windows._known(hunt.server.shards[0], first, target.size)
+    before = pages(giant)
 
     (part,) = (await find(hunt, first, first + 10 * MINUTE)).parts
 
-    assert known.low >= 100_000_000 - 1
+    assert pages(giant) - before <= 12
     assert_holds(part, *exact(giant, first, first + 10 * MINUTE))
     assert pages(giant) <= 16
 
@@ -182,6 +181,49 @@ async def test_a_window_after_the_rotation_asks_nothing_of_the_ended_shard(hunt:
     await hunt.poll()
     (part,) = (await find(hunt, first, first + 10 * MINUTE)).parts
     assert part.follower.followed.origin == hunt.world.v1.origin()
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["never", "once"])
+async def test_a_shard_that_ended_in_the_window_is_waited_for_until_it_was_asked_after_its_end(
+    hunt: Hunt, *, asked: bool
+) -> None:
+    hunt.world.noise(100, "v1")
+    first = whole_seconds(hunt.clock())
+    await hunt.poll()
+    hunt.clock.move(minutes=2)
+    hunt.world.noise(50, "v1")  # the last of the shard
+    hunt.world.v1.rotate()
+    hunt.clock.move(minutes=1)
+    hunt.world.noise(20, "v1")
+    root = trust_root.parse(hunt.world.trusted_root_json())
+    await hunt.fleet.muster(root)
+    old, new = hunt.server.shards
+    if asked:
+        await old.run_pass(lambda: False)
+    hunt.clock.move(minutes=30)
+    await hunt.fleet.muster(root)
+    await new.run_pass(lambda: False)
+
+    early = await find(hunt, first, first + 10 * MINUTE)
+    await old.run_pass(lambda: False)
+    later = await find(hunt, first, first + 10 * MINUTE)
+
+    assert (early.whole, later.whole) == (asked, True)
+    assert later.parts[0].end == 150
+
+
+async def test_a_clock_of_ours_that_is_behind_the_logs_hides_nothing_of_the_window(hunt: Hunt) -> None:
+    ahead = whole_seconds(hunt.clock() + 3 * MINUTE)
+    for number in range(200):
+        hunt.world.v1.append(foreign_v1(f"{number}"), when=ahead)
+    await hunt.poll()
+    hunt.clock.move(minutes=20)
+    hunt.world.noise(200, "v1")
+    await hunt.poll()
+
+    (part,) = (await find(hunt, ahead - MINUTE, ahead + 9 * MINUTE)).parts
+
+    assert_holds(part, 0, 200)
 
 
 @pytest.mark.parametrize("seed", range(6))
