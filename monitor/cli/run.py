@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import random
 import sys
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import typer
 
-from monitor.errors import MonitorError, SettingsError
+from monitor.errors import LostRaceError, MonitorError, SettingsError
 from monitor.model.text import visible
 
 if TYPE_CHECKING:
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 _WIDE = 110
+_RACES = 20
+_PAUSE = 0.2
+"""Seconds at most between two attempts."""
 
 
 class Exit(IntEnum):
@@ -72,7 +77,7 @@ def command(function: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            status = asyncio.run(function(*args, **kwargs))
+            status = _until_won(lambda: function(*args, **kwargs))
         except MonitorError as error:
             status = tell(error)
         except KeyboardInterrupt:
@@ -83,6 +88,16 @@ def command(function: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[
         raise typer.Exit(status or Exit.CLEAN)
 
     return run
+
+
+def _until_won(begin: Callable[[], Coroutine[Any, Any, int | None]]) -> int | None:
+    """A command's status. What lost a race against another program on the same database kept nothing of it, and begins again."""
+    for _ in range(_RACES):
+        try:
+            return asyncio.run(begin())
+        except LostRaceError:
+            time.sleep(random.uniform(0, _PAUSE))  # noqa: S311 - so that two do not meet again
+    return asyncio.run(begin())
 
 
 def tell(error: MonitorError) -> int:
