@@ -94,7 +94,8 @@ def judge(
 
 def _signer(case: _Case, number: int, signer: JudgedSigner) -> _Verdict:
     certificate = signer.certificate
-    about = subject.read(certificate, case.policy) if certificate else None
+    alone = case.entry.decoded.protocol.certificates
+    about = subject.read(certificate, case.policy, alone=alone) if certificate else None
     answer = published.answer(
         signer, case.entry.decoded.protocol, (match.artifact for match in case.matches), case.policy
     )
@@ -114,14 +115,14 @@ def _in_scope(case: _Case, signer: JudgedSigner, about: Subject) -> tuple[tuple[
         return (), DigestStatus.NOT_CHECKED
     hits = identity.judge(about, case.policy)
     ruling = digest.Ruling(DigestStatus.NOT_CHECKED)
-    if about.ours and not case.entry.decoded.protocol.certificates:  # a certificate log knows no digest
+    if about.ours and not about.alone:  # a certificate log knows no digest
         ruling = digest.judge(case.entry, about, case.expectations, case.policy, case.now)
     if verdict.trust is Trust.TRUSTED:
         return (*hits, *ruling.hits), ruling.status
-    return (_untrusted(case, signer, about, (*hits, *ruling.hits)),), DigestStatus.NOT_CHECKED
+    return (_untrusted(signer, about, (*hits, *ruling.hits)),), DigestStatus.NOT_CHECKED
 
 
-def _untrusted(case: _Case, signer: JudgedSigner, about: Subject, silent: tuple[Hit, ...]) -> Hit:
+def _untrusted(signer: JudgedSigner, about: Subject, silent: tuple[Hit, ...]) -> Hit:
     """`untrusted-certificate`, which stands alone: what the other rules would have said is among its facts."""
     verdict = signer.verdict
     failed = "; ".join(_STEPS[step] for step in verdict.failed) if verdict else ""
@@ -129,7 +130,7 @@ def _untrusted(case: _Case, signer: JudgedSigner, about: Subject, silent: tuple[
     broken = verdict is not None and verdict.trust is Trust.BROKEN
     if broken:
         summary = "The certificate authority made a certificate in our name that fails another check: no outsider can make one."
-    elif case.entry.decoded.protocol.certificates:
+    elif about.alone:
         summary = "An authority that customers do not trust made a certificate in our name; their check refuses it."
     else:
         summary = "Somebody logged a home-made certificate in our name; customers' check refuses it."

@@ -69,7 +69,7 @@ def _branch_ref(subject: Subject, policy: Policy) -> Iterator[Hit]:
         branch = bad[0][1].removeprefix(_BRANCH)
         facts = tuple(fact(f"ref ({place})", ref, _RELEASE_REF) for place, ref in bad)
         yield Hit(
-            "branch-ref", f"{subject.title} signed from the branch {_quoted(branch)}, not from a version tag.", facts
+            "branch-ref", f"{subject.title} {subject.deed} the branch {_quoted(branch)}, not a version tag.", facts
         )
 
 
@@ -80,7 +80,7 @@ def _non_release_ref(subject: Subject, policy: Policy) -> Iterator[Hit]:
     if bad and not subject.known(policy):
         facts = tuple(fact(f"ref ({place})", ref, _RELEASE_REF) for place, ref in bad)
         yield Hit(
-            "non-release-ref", f"{subject.title} signed from {_quoted(bad[0][1])}, which is no version tag.", facts
+            "non-release-ref", f"{subject.title} {subject.deed} {_quoted(bad[0][1])}, which is no version tag.", facts
         )
 
 

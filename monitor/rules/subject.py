@@ -42,6 +42,8 @@ class Subject:
     """Claim .5 or .12 names our repository."""
     publishing: str | None
     """The publishing workflow that the name is, but for ASCII case."""
+    alone: bool = False
+    """It stands in a certificate log: what was signed with it, if anything, is not known there."""
 
     @property
     def in_scope(self) -> bool:
@@ -58,6 +60,11 @@ class Subject:
         """A short name for a sentence: the workflow's file where it is ours, else the whole identity."""
         name = self.name.file if self.ours and self.name else ""
         return clip(name or self.identity, _IN_SENTENCE)
+
+    @property
+    def deed(self) -> str:
+        """What a sentence may say that it did; a ref follows."""
+        return "was issued a certificate for" if self.alone else "signed from"
 
     def claim(self, number: int) -> str | None:
         """Return a claim by the last arc of its OID; None when it is absent."""
@@ -94,8 +101,8 @@ class Subject:
         return None
 
 
-def read(certificate: Certificate, policy: Policy) -> Subject:
-    """Read a certificate against the policy. Never raises, whatever stands in it."""
+def read(certificate: Certificate, policy: Policy, *, alone: bool = False) -> Subject:
+    """Read a certificate against the policy. Never raises, whatever stands in it. `alone` says that it stands in a certificate log."""
     kind, identity = _judged_by(certificate, policy)
     name = _name(identity, policy)
     accepted = published.matches(policy, certificate)
@@ -110,6 +117,7 @@ def read(certificate: Certificate, policy: Policy) -> Subject:
         claimed=names_repository(certificate.claims.get(Claim.REPOSITORY_RAW), policy)
         or names_source(certificate.claims.get(Claim.SOURCE_REPOSITORY), policy),
         publishing=policy.publishing(name),
+        alone=alone,
     )
 
 

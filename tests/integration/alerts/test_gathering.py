@@ -40,7 +40,7 @@ async def test_the_worst_finding_heads_the_incident_whichever_came_first(desk: D
     await desk.gather(signed("unusual-build"))
     (incident,) = await desk.gather(signed("branch-ref"))
     assert incident.severity is Severity.CRITICAL
-    assert incident.title.startswith("Signed from a branch")
+    assert incident.title.startswith("Our identity on a branch")
 
 
 async def test_gathering_again_changes_nothing(desk: Desk) -> None:

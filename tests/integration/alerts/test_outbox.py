@@ -51,7 +51,7 @@ async def test_the_worst_incident_goes_first_and_equals_in_the_order_of_their_ma
     await any_desk.deliver()
     told = [post.message.severity for post in any_desk.memory.posts]
     assert told == sorted(told, reverse=True)
-    assert "Signed from a branch" in any_desk.titles()[0]
+    assert "Our identity on a branch" in any_desk.titles()[0]
 
 
 async def test_an_incident_that_grew_critical_while_it_waited_goes_before_all_lesser_ones(desk: Desk) -> None:
@@ -114,7 +114,7 @@ async def test_a_dead_sink_costs_two_attempts_a_pass_and_backs_off(desk: Desk) -
 
 async def test_a_message_that_never_gets_through_holds_up_no_other(desk: Desk) -> None:
     sink = desk.memory
-    poison = "Signed from a branch"
+    poison = "Our identity on a branch"
     real = sink.send
 
     async def send(message: object, **more: object) -> str | None:
@@ -245,7 +245,7 @@ async def test_a_fault_in_wording_still_tells_the_finding(desk: Desk, monkeypatc
 
     monkeypatch.setattr(wording, "compose", broken)
     assert await desk.tell(signed()) == 1
-    assert "Signed from a branch" in str(desk.memory.posts[0].message.sections)
+    assert "Our identity on a branch" in str(desk.memory.posts[0].message.sections)
 
 
 async def test_a_failing_sink_is_written_into_health_and_its_recovery_too(desk: Desk) -> None:

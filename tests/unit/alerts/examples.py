@@ -112,7 +112,7 @@ def incident(**changes: Any) -> Incident:  # noqa: ANN401 - any field
         state=IncidentState.OPEN,
         severity=Severity.CRITICAL,
         category=Category.IDENTITY,
-        title="Signed from a branch: publish-images.yml",
+        title="Our identity on a branch: publish-images.yml",
         opened_at=NOW,
         updated_at=NOW,
         count=1,

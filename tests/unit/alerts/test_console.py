@@ -32,7 +32,7 @@ async def printed(message: Message, *, repeat: bool = False) -> str:
 
 async def test_the_console_shows_severity_number_and_every_section() -> None:
     shown = await printed(compose(telling(signed()), AlertOptions()))
-    assert "CRITICAL · #12 Signed from a branch" in shown
+    assert "CRITICAL · #12 Our identity on a branch" in shown
     assert "Would customers' verification accept it?" in shown
     assert "1. " in shown
 

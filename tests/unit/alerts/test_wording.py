@@ -128,16 +128,16 @@ def test_an_incident_that_was_over_before_it_could_be_told_calls_nobody() -> Non
 
 
 def test_the_baseline_is_one_message_with_its_worst_severity_that_calls_nobody() -> None:
-    old = tuple(signed(number=n, history=True, summary="Signed from a branch.") for n in range(9))
+    old = tuple(signed(number=n, history=True, summary="Our identity on a branch.") for n in range(9))
     base = incident(key="baseline", history=True, title=wording.quiet_title("baseline", 9), count=9)
     message = compose(telling(*old, incident=base), OPTIONS)
     assert message.severity is Severity.CRITICAL
     assert not message.page
-    assert "critical: Signed from a branch. (×9)" in words(message)
+    assert "critical: Our identity on a branch. (×9)" in words(message)
     assert "9 findings from before watching began" in message.title
     assert "ids pin" not in words(message)
     many = compose(telling(*old, incident=base, total=500), replace(OPTIONS, unpinned=True))
-    assert "critical: Signed from a branch.\n" in words(many) + "\n"  # the nine at hand are not all there are
+    assert "critical: Our identity on a branch.\n" in words(many) + "\n"  # the nine at hand are not all there are
     assert "`trustacks-monitor ids list` shows those that our releases carry, `ids pin` accepts them" in words(many)
 
 

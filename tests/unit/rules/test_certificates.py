@@ -20,6 +20,13 @@ BRANCH = WORKFLOWS + "publish-images.yml@refs/heads/main"
 LATER = SEEN + timedelta(seconds=2)
 
 
+def test_a_certificate_on_a_branch_is_said_to_be_issued_and_a_signature_to_be_made(make: Make) -> None:
+    signer = make.signer(make.certificate(BRANCH))
+    (issued,), (signed, *_) = make.judged(make.logged(signer)).findings, make.judged(make.entry(signer)).findings
+    assert issued.summary == "publish-images.yml was issued a certificate for the branch “main”, not a version tag."
+    assert signed.summary == "publish-images.yml signed from the branch “main”, not a version tag."
+
+
 def test_the_identity_rules_judge_it_at_once(make: Make) -> None:
     judged = make.judged(make.logged(make.signer(make.certificate(BRANCH))))
     assert [finding.rule for finding in judged.findings] == ["branch-ref"]
