@@ -116,6 +116,7 @@ async def test_the_last_that_a_shard_took_in_before_it_ended_is_read_at_once(hou
     world.sign("v1", claims=_BRANCH)
     async with _daemon(hourly) as daemon:
         await _until(lambda: _told(world, "branch-ref") >= 1, daemon)
+        await asyncio.sleep(1)  # as above
         for run in ("17000000201", "17000000202", "17000000203"):
             world.sign("v1", claims=Claims(ref="refs/heads/evil", run=run))
             world.v1.rotate()
