@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from aiohttp import web_app
 from hypothesis import HealthCheck, settings
 
 from monitor.store import migrate
@@ -32,6 +33,13 @@ settings.load_profile("same")  # a property fails where the code does, on no bus
 
 _TEMPLATE = "monitor_template"
 _STARTS = 10
+
+
+@pytest.fixture(autouse=True)
+def _forget_servers() -> Iterator[None]:
+    """aiohttp remembers the handlers of its last thousand applications, and with them every leaf that our servers held."""
+    yield
+    web_app._cached_build_middleware.cache_clear()
 
 
 @pytest.fixture
