@@ -11,6 +11,7 @@ import pytest
 from monitor.model.release import Authority, DigestKind, ExpectedDigest
 from monitor.store import releases, tags
 from monitor.store.engine import Store
+from monitor.testbed.ca import Claims
 from monitor.testbed.world import RELEASED, World
 from tests.acceptance.cli.test_commands import Cli
 
@@ -138,3 +139,14 @@ async def test_the_registry_is_read_on_demand_and_what_could_not_be_read_is_said
     registry.reply(status=503)
     down = await cli("releases", "refresh")
     assert (down.status, registry.host in down.err) == (5, True)
+
+
+async def test_a_forged_signature_in_our_name_is_told_by_the_pass_that_finds_it(cli: Cli) -> None:
+    """The trust root is asked for again as soon as something hangs on an authority that it does not hold."""
+    read_registry(cli)
+    digests = cli.world.release("0.1.3")
+    claims = Claims(ref="refs/tags/v0.1.3")
+    cli.world.sign("v2", digests["runner"], claims, kind="image", ca=cli.world.rogue_ca(), beside="trustacks/runner")
+    polled = await cli("poll")
+    assert polled.status == 4, polled
+    assert "bundle-mismatch" in await rules(cli)
