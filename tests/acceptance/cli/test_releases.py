@@ -66,6 +66,36 @@ async def test_a_release_is_listed_shown_approved_and_withdrawn(cli: Cli) -> Non
     assert any("withdrawn: leaks a key (https://a.test/1)" in each for each in said)
 
 
+async def test_a_release_is_shown_to_people_in_eighty_columns_each_digest_once_with_everybodys_word(cli: Cli) -> None:
+    await cli("releases", "approve", "0.1.2", "--reason", "we made it", "--author", "Ada\x1b[2J")
+    shown = await cli("releases", "show", "0.1.2")
+    lines = shown.out.splitlines()
+    assert max(len(line) for line in lines) <= 80
+    begin = lines.index("runner")
+    assert lines[begin + 1 : begin + 5] == [
+        f"  {A}",
+        "    tag, which resolves to it now",
+        "    approved by Ada\\x1b[2J: we made it",
+        "    pinned by registry",
+    ]
+    assert "missing:    control-plane; policy/constitution" in lines
+
+
+async def test_a_version_that_was_only_ever_withdrawn_is_shown_and_misses_nothing(cli: Cli) -> None:
+    await cli(
+        "releases", "withdraw", "7.0.0", "--reason", "never made", "--author", "Ada", "--advisory", "https://a.test/1"
+    )
+    listed, shown, rows = await asyncio.gather(
+        cli("releases", "list", "--format", "jsonl"),
+        cli("releases", "show", "7.0.0"),
+        cli("releases", "show", "7.0.0", "--format", "jsonl"),
+    )
+    assert next((each["version"], each["state"], each["missing"]) for each in listed.rows) == ("7.0.0", "withdrawn", [])
+    assert "withdrawn: by Ada at 20" in shown.out
+    assert ": never made\nadvisory:  https://a.test/1\n" in shown.out
+    assert (rows.status, rows.out) == (0, "")
+
+
 async def test_a_word_on_what_nobody_knows_or_without_a_reason_is_refused(cli: Cli) -> None:
     unknown, bare, shown, malformed = await asyncio.gather(
         cli("releases", "approve", "9.9.9", "--reason", "why not"),
