@@ -5,6 +5,7 @@ What the daemon does again and again stands here as passes, each bounded and eac
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -85,6 +86,7 @@ class App:
         self._stack = AsyncExitStack()
         self._root: TrustRoot | None = None
         self._refreshed_at: datetime | None = None
+        self._asking_root = asyncio.Lock()  # one at a time: they share the files that are kept
         self._examiner: Examiner | None = None
 
     async def __aenter__(self) -> Self:
@@ -143,9 +145,11 @@ class App:
     async def refresh_root(self) -> TrustRoot:
         """The trust root anew; the last good one stays in force when it cannot be had. TrustRootError when there was none ever."""
         try:
-            if self._root is None:
-                self._root = await self._roots.load()
-            fresh = await self._roots.refresh()
+            async with self._asking_root:
+                if self._root is None:
+                    self._root = await self._roots.load()
+                asked = self._clock()
+                fresh = await self._roots.refresh()
         except TrustRootError as problem:
             await self._report_root(str(problem))
             if self._root is None:
@@ -153,7 +157,7 @@ class App:
             return self._root
         if fresh.skipped and self._refreshed_at is None:
             _log.warning("parts of the trust root are not understood", skipped=fresh.skipped)
-        self._root, self._refreshed_at = fresh, self._clock()
+        self._root, self._refreshed_at = fresh, asked
         await self._report_root(None)
         return self._root
 
@@ -220,22 +224,30 @@ class App:
         repositories = self.settings.registry.references
         if not repositories or self._root is None:
             return refresh.RefreshReport()
-        if self._examiner is None or self._examiner.root is not self._root:
-            self._examiner = Examiner(self._registry, SignatureVerifier(self._root))
         policy = self.settings.policy
         report = await refresh.refresh(
             refresh.Tools(
                 self.store,
                 self._registry,
                 repositories,
-                self._examiner,
+                self._examining(self._root),
                 policy,
                 self._clock,
+                self._examining_newest,
                 Cited(self.fleet, self.tools),
             ),
             stopping,
         )
         return replace(report, findings=report.findings + await self.settle(stopping))
+
+    def _examining(self, root: TrustRoot) -> Examiner:
+        now = (root, self._refreshed_at)
+        if self._examiner is None or (self._examiner.root, self._examiner.refreshed_at) != now:
+            self._examiner = Examiner(self._registry, SignatureVerifier(*now))
+        return self._examiner
+
+    async def _examining_newest(self) -> Examiner:
+        return self._examining(await self.refresh_root())
 
     async def compare_notice(self) -> int:
         """Compare the NOTICE file with the settings; how many findings are new. One that cannot be read says nothing, and is logged."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from _typeshed import DataclassInstance
+    from rich.table import Table
 
 _FORMULA = ("=", "+", "-", "@")
 """With what a cell may begin that a spreadsheet would calculate."""
@@ -107,30 +108,54 @@ def write(
 
 
 def _table(rows: Sequence[DataclassInstance], columns: list[str], stream: TextIO) -> None:
-    """A table where it fits without breaking a word; else each row as lines of `field: value`, so that digests stay whole."""
-    cells = [[cell(getattr(row, name)) for name in columns] for row in rows]
-    if not cells:
+    """A table where it fits without breaking a word; else each row as lines of `field: value`, so that digests stay whole.
+
+    A terminal that is too narrow for it is first tried without the columns that are empty, several values under each other.
+    """
+    if not rows:
         sys.stderr.write("nothing found\n")
         return
     from rich.console import Console  # noqa: PLC0415 - late: `--help` and the other formats do without it
+
+    terminal = Console(file=stream)
+    whole = _drawn([[_short(getattr(row, name)) for name in columns] for row in rows], columns)
+    if not terminal.is_terminal:
+        Console(file=stream, width=max(_width(whole), 1)).print(whole)
+        return
+    filled = [name for name in columns if any(cell(getattr(row, name)) for row in rows)]
+    narrow = _drawn([[_short(getattr(row, name), "\n") for name in filled] for row in rows], filled)
+    for table in (whole, narrow):
+        if _width(table) <= terminal.width:
+            terminal.print(table)
+            return
+    for row in rows:
+        record([(name, _short(getattr(row, name))) for name in columns], stream)
+        stream.write("\n")
+
+
+def _short(value: object, between: str = "; ") -> str:
+    """A value as people read it in a list: a time to the second; the other formats have all of it."""
+    if isinstance(value, datetime):
+        return cell(value.replace(microsecond=0))
+    return between.join(cell(each) for each in value) if isinstance(value, tuple | list) else cell(value)
+
+
+def _drawn(cells: Sequence[Sequence[str]], columns: Sequence[str]) -> Table:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    terminal = Console(file=stream)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(name, no_wrap=True, overflow="ignore")
     for row in cells:
         table.add_row(*(Text(text) for text in row))
-    natural = Console(file=stream, width=_UNLIMITED).measure(table).maximum
-    if not terminal.is_terminal:
-        Console(file=stream, width=max(natural, 1)).print(table)
-    elif natural <= terminal.width:
-        terminal.print(table)
-    else:
-        for row in cells:
-            record(list(zip(columns, row, strict=True)), stream)
-            stream.write("\n")
+    return table
+
+
+def _width(table: Table) -> int:
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(width=_UNLIMITED).measure(table).maximum
 
 
 def record(pairs: Sequence[tuple[str, object]], stream: TextIO | None = None) -> None:

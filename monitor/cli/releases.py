@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import getpass
+from dataclasses import fields
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path  # noqa: TC003 - typer reads it at run time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,8 +15,13 @@ from monitor.cli import output, run
 from monitor.cli.options import FormatOption  # noqa: TC001 - typer reads it at run time
 from monitor.cli.output import Format
 from monitor.errors import SettingsError
-from monitor.model.text import number, visible
+from monitor.model.release import DigestKind
+from monitor.model.text import number, rfc3339, visible
 
+if TYPE_CHECKING:
+    from monitor.history.releases import ReleasedDigest, WholeRelease
+
+_COLUMNS = ("version", "state", "authority", "missing", "unsigned", "first_seen", "rules")
 app = typer.Typer(help="What releases may sign.", no_args_is_help=True)
 
 
@@ -67,7 +74,7 @@ async def list_(context: typer.Context, form: FormatOption = Format.TABLE) -> No
     settings = run.settings(context)
     async with run.stored(settings) as store, store.read() as tx:
         rows = await history.rows(tx, settings.policy)
-    output.write(rows, history.ReleaseRow, form)
+    output.write(rows, history.ReleaseRow, form, columns=_COLUMNS)
 
 
 @app.command("show")
@@ -82,10 +89,48 @@ async def show(
 
     settings = run.settings(context)
     async with run.stored(settings) as store, store.read() as tx:
-        rows = await history.digests(tx, version, settings.policy)
-    if not rows:
+        found = await history.whole(tx, version, settings.policy)
+    if found is None:
         raise SettingsError(f"nothing is known of a release {version}", cure="`releases list` shows those there are")
-    output.write(rows, history.ReleasedDigest, form)
+    if form is Format.TABLE:
+        _show(found)
+    else:
+        output.write(found.digests, history.ReleasedDigest, form)
+
+
+def _show(found: WholeRelease) -> None:
+    """A version for people: what is known of it, then each digest once, under its artifact, with everybody's word about it."""
+    row, pulled = found.row, found.withdrawal
+    pairs = [(each.name, getattr(row, each.name)) for each in fields(row)]
+    if pulled:
+        pairs += [("withdrawn", f"by {pulled.author} at {rfc3339(pulled.at)}: {pulled.reason}")]
+        pairs += [("advisory", pulled.advisory)]
+    output.record(pairs)
+    for artifact, listed in groupby(found.digests, key=lambda each: each.artifact):
+        typer.echo(f"\n{visible(artifact)}")
+        same: dict[tuple[str, str], list[ReleasedDigest]] = {}
+        for each in listed:
+            same.setdefault((each.kind, each.digest), []).append(each)
+        for (kind, digest), words in same.items():
+            typer.echo(f"  {visible(digest)}")
+            for line in _told(kind, words):
+                typer.echo(f"    {visible(line)}")
+
+
+def _told(kind: str, words: list[ReleasedDigest]) -> list[str]:
+    """What is said of one digest, in lines. What lies below an index shares its reasons."""
+    if kind == DigestKind.MANIFEST:
+        return [f"manifest below: {', '.join(dict.fromkeys(each.authority for each in words))}"]
+    said = [f"{each.authority} by {each.author}" + (f": {each.reason}" if each.reason else "") for each in words]
+    signed = dict.fromkeys(by for each in words for by in each.signed_by)
+    what = f"{kind}, which resolves to it now" if any(each.tagged for each in words) else kind
+    return [what, *said, *(line for by in signed for line in _signed(by))]
+
+
+def _signed(by: str) -> list[str]:
+    """Workflow and run, a line each: together they are wider than a terminal."""
+    workflow, _, run = by.partition(" ")
+    return [f"signed by {workflow}", *([f"  {run}"] if run else [])]
 
 
 @app.command()

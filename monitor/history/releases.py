@@ -11,8 +11,10 @@ from monitor.rules.release import SUBJECTS
 from monitor.store import findings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
+    from monitor.model.release import Withdrawal
     from monitor.rules.policy import Policy
     from monitor.rules.release import Release
     from monitor.store.engine import Tx
@@ -52,21 +54,40 @@ class ReleasedDigest:
     signed_by: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class WholeRelease:
+    """One version with its digests, artifact by artifact, and a person's word that it is pulled."""
+
+    row: ReleaseRow
+    digests: tuple[ReleasedDigest, ...]
+    withdrawal: Withdrawal | None
+
+
 async def rows(tx: Tx, policy: Policy) -> list[ReleaseRow]:
     """Return every version that anybody vouches for, showed or signed, the newest version first."""
+    held = await _held(tx)
+    found = await judging.load(tx, policy)
+    known = sorted((version for text in found if (version := Version.parse(text))), reverse=True)
+    return [_row(found[version.text], held, policy) for version in known]
+
+
+async def whole(tx: Tx, version: str, policy: Policy) -> WholeRelease | None:
+    """Return all that is known of one version; None of one that nobody knows."""
+    release = (await judging.load(tx, policy)).get(version)
+    if release is None:
+        return None
+    return WholeRelease(_row(release, await _held(tx), policy), tuple(_digests(release)), release.withdrawal)
+
+
+async def _held(tx: Tx) -> Mapping[str, set[str]]:
+    """The rules that hold against releases, by version."""
     held: dict[str, set[str]] = {}
     for rule, subject in await findings.standing(tx, SUBJECTS):
         held.setdefault(subject.split(":")[1], set()).add(rule)
-    found = await judging.load(tx, policy)
-    known = sorted((version for text in found if (version := Version.parse(text))), reverse=True)
-    return [_row(found[version.text], tuple(sorted(held.get(version.text, ()))), policy) for version in known]
+    return held
 
 
-async def digests(tx: Tx, version: str, policy: Policy) -> list[ReleasedDigest]:
-    """Return the digests of one version, artifact by artifact; empty for a version that nobody knows."""
-    release = (await judging.load(tx, policy)).get(version)
-    if release is None:
-        return []
+def _digests(release: Release) -> list[ReleasedDigest]:
     now = {(each.artifact, each.digest) for each in release.observations if each.gone_at is None}
     kinds = tuple(DigestKind)
     ordered = sorted(
@@ -74,7 +95,7 @@ async def digests(tx: Tx, version: str, policy: Policy) -> list[ReleasedDigest]:
     )
     return [
         ReleasedDigest(
-            version,
+            release.version,
             each.artifact,
             each.kind,
             each.digest,
@@ -88,13 +109,15 @@ async def digests(tx: Tx, version: str, policy: Policy) -> list[ReleasedDigest]:
     ]
 
 
-def _row(release: Release, rules: tuple[str, ...], policy: Policy) -> ReleaseRow:
+def _row(release: Release, held: Mapping[str, set[str]], policy: Policy) -> ReleaseRow:
     best = {
         artifact: min((each.authority for each in vouched), key=_RANK.index)
         for artifact in policy.artifacts
         if (vouched := release.vouched(artifact))
     }
-    missing = tuple(artifact for artifact in policy.artifacts if artifact not in best)
+    # A version that was only ever pulled misses nothing: nobody made it.
+    made = bool(best) or not release.withdrawal
+    missing = tuple(artifact for artifact in policy.artifacts if made and artifact not in best)
     unsigned = tuple(
         artifact for artifact in best if not any(release.signed(each.digest) for each in release.vouched(artifact))
     )
@@ -110,5 +133,5 @@ def _row(release: Release, rules: tuple[str, ...], policy: Policy) -> ReleaseRow
         unsigned,
         min((each.first_seen for each in release.observations), default=None),
         ", ".join(commits) or None,
-        rules,
+        tuple(sorted(held.get(release.version, ()))),
     )

@@ -150,10 +150,20 @@ async def take(
 
 
 async def conflict(tx: Tx, found: Conflict, policy: Policy, now: datetime, beside: Beside | None = None) -> Taken:
-    """Keep a conflict for ever and its finding with it; one that is known adds nothing. `beside` is the signature it is about."""
-    if await logs.add_conflict(tx, found, now) is None:
+    """Keep a conflict for ever and its finding with it; one that is known adds nothing unless it was taken back.
+
+    `beside` is the signature it is about.
+    """
+    told = integrity.conflict(found, policy, beside)
+    if await logs.add_conflict(tx, found, now) is None and not await findings.taken_back(tx, told.rule, told.subject):
         return Taken()
-    return Taken(findings=len(await findings.put(tx, (integrity.conflict(found, policy, beside),), now, entry_id=None)))
+    return Taken(findings=len(await findings.put(tx, (told,), now, entry_id=None)))
+
+
+async def take_back(tx: Tx, found: Conflict, now: datetime) -> None:
+    """Withdraw the finding of a conflict that turned out to be none; what was kept of it stays."""
+    told = integrity.conflict(found)
+    await findings.withdraw(tx, told.rule, told.subject, now)
 
 
 async def hole(tx: Tx, found: Hole, now: datetime) -> None:

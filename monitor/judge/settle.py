@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from monitor.judge import issuances
 from monitor.judge.intake import Taken, decide, expectations, expected
 from monitor.judge.read import read
-from monitor.model.release import DigestStatus
+from monitor.rules.digest import UNEXPECTED
 from monitor.store import entries, findings, health, releases
 from monitor.store import standing as entry_standing
 
@@ -46,10 +46,11 @@ async def settle(
         if again is None:
             continue
         entry = await issuances.joined(tx, again)
-        alarmed = stored.digest_status is DigestStatus.UNEXPECTED
+        before = standing[stored.id]
+        # What became of the alarm meanwhile, a registry that could not be asked or a rule that failed, ends it for nobody.
+        alarmed = UNEXPECTED in before.ever
         judgement = decide(entry, await expected(tx, entry, known, alarmed=alarmed), bench, generation, now)
         await issuances.kept(tx, stored.id, entry, bench.policy, now, history=judgement.history)
-        before = standing[stored.id]
         if judgement.revision is not None and before.says(stored.id, entry, judgement, now):
             same.setdefault(judgement.revision, []).append(stored.id)
             continue

@@ -144,12 +144,12 @@ class InLog(StrEnum):
     """Whether the log entry that a bundle cites is where the bundle says."""
 
     OPEN = "open"
-    """What we have read of the log does not reach there yet."""
+    """What we have read of the log does not reach there yet; of a log that we do not follow, nothing."""
     CONFIRMED = "confirmed"
     MISSING = "missing"
     MISMATCH = "mismatch"
     UNCHECKED = "unchecked"
-    """It cites no log that we follow, or a place before the one where following began."""
+    """It cites no log, a place before the one where following began, or one of which no bytes are kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from monitor.errors import FetchError, MonitorError
-from monitor.releases import beside
 from monitor.releases.beside import Examined
 from monitor.releases.listing import unanswered
+from monitor.releases.reverify import keep
 from monitor.store import bundles, signatures
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ async def ask(tools: Tools, troubles: Troubles, stopping: Callable[[], bool]) ->
                 if found.missed and ref is not None:
                     troubles.add(ref.host, found.missed)
                 await bundles.asked(tx, attachment.artifact, attachment.digest, tools.clock(), found.missed)
-                for each in found.bundles:
-                    await bundles.add(tx, each)
-                await beside.keep_checkpoints(tx, found.checkpoints)
+                await keep(tx, found, tools.policy, tools.clock())
                 kept += len(found.bundles)
         done += len(due)
     return kept, True

@@ -6,7 +6,7 @@ Only what verified explains anything, and only if all that it is about belongs t
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from monitor.errors import FormatError, MonitorError
@@ -14,10 +14,10 @@ from monitor.model.log import CheckpointSource, CheckpointStatus, Protocol, Stor
 from monitor.model.release import VOUCHING, InLog
 from monitor.releases.bundles import Kind
 from monitor.releases.collect import collect, unpacked
-from monitor.releases.explain import Explained, explain, explains
+from monitor.releases.explain import Explained, explain, explained, explains
 from monitor.releases.verify import Verified, cited_log
 from monitor.store import bundles, logs, releases
-from monitor.store.bundles import StoredBundle
+from monitor.store.bundles import UNSETTLED, StoredBundle
 from monitor.tlog import note
 from monitor.tlog.checkpoint import Checkpoint
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from monitor.releases.bundles import Attached, Cited
-    from monitor.releases.collect import Fetched
     from monitor.releases.reference import Reference
     from monitor.releases.registry import Registry
     from monitor.releases.verify import SignatureVerifier
+    from monitor.store.bundles import Known
     from monitor.store.engine import Tx
     from monitor.trust.root import TrustedLog, TrustRoot
 
@@ -57,27 +57,46 @@ class Examiner:
         """The trust root it verifies under."""
         return self._verifier.root
 
-    async def examine(self, artifact: str, ref: Reference, digest: str, known: set[str], now: datetime) -> Examined:
+    @property
+    def refreshed_at(self) -> datetime | None:
+        """When that root was last found to be the newest."""
+        return self._verifier.refreshed_at
+
+    async def examine(self, artifact: str, ref: Reference, digest: str, known: Known, now: datetime) -> Examined:
         """Return what is not `known` yet, and what could not be had, in words. FetchError when the registry cannot be asked."""
         found: list[StoredBundle] = []
         notes: list[StoredCheckpoint] = []
         missed: list[str] = []
-        for fetched in await collect(self._registry, ref, digest, known):
+        for fetched in await collect(self._registry, ref, digest, known.settled):
             if fetched.error:
                 missed.append(f"{ref}: beside {digest}: {fetched.error}")
                 continue
-            told = await explain(fetched, self._verifier)
-            found.append(self._stored(artifact, digest, fetched, told, now))
+            first = known.fetched.get(fetched.source, now)
+            told = await explain(fetched, self._verifier, first)
+            found.append(self._stored((artifact, digest, fetched.source), told, first, fetched.packed()))
             if told.attached is not None:
                 notes.extend(counted(told.attached, self.root, now))
         return Examined(tuple(found), tuple(notes), "; ".join(missed[:_NAMED]))
 
-    def _stored(self, artifact: str, digest: str, fetched: Fetched, told: Explained, now: datetime) -> StoredBundle:
+    async def again(self, bundle: StoredBundle, now: datetime) -> Examined:
+        """Verify what is kept, with its bytes, anew."""
+        attached = kept(bundle).attached
+        if attached is None:  # it cannot be read: no root changes that
+            return Examined((replace(bundle, trust_root=self.root.digest),))
+        told = await explained(attached, self._verifier, bundle.fetched_at)
+        place = (bundle.artifact, bundle.digest, bundle.source)
+        new = self._stored(place, told, bundle.fetched_at, bundle.data)
+        return Examined((new,), counted(attached, self.root, now))
+
+    def _stored(
+        self, place: tuple[str, str, str], told: Explained, fetched_at: datetime, data: bytes | None
+    ) -> StoredBundle:
+        artifact, digest, source = place
         log, index = self._cited(told.cited)
         return StoredBundle(
             artifact=artifact,
             digest=digest,
-            source=fetched.source,
+            source=source,
             kind=told.kind.value,
             predicate_type=told.predicate or None,
             payload_hashes=told.payload_hashes,
@@ -90,9 +109,9 @@ class Examiner:
             index=index,
             leaf_hash=told.cited.leaf_hash if told.cited else None,
             in_log=InLog.OPEN,
-            trust_root=self.root.digest,
-            fetched_at=now,
-            data=fetched.packed(),
+            trust_root=UNSETTLED if told.stranger else self.root.digest,
+            fetched_at=fetched_at,
+            data=data,
         )
 
     def _cited(self, cited: Cited | None) -> tuple[str | None, int | None]:

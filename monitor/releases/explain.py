@@ -19,6 +19,7 @@ from monitor.releases.verify import Verified, differs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from datetime import datetime
 
     from monitor.model.entry import Certificate
     from monitor.model.log import Protocol
@@ -47,6 +48,8 @@ class Explained:
     why: str
     attached: Attached | None = field(default=None, repr=False)
     """What was read; None where it could not be."""
+    stranger: bool = False
+    """It cannot be checked because the trusted root does not hold who vouches for it, and a newer one may."""
 
     @property
     def predicate(self) -> str:
@@ -54,20 +57,23 @@ class Explained:
         return "" if self.predicate_type == payloads.SIGN_PREDICATE else self.predicate_type
 
 
-async def explain(fetched: Fetched, verifier: SignatureVerifier) -> Explained:
-    """Read and verify what was fetched. Never raises for foreign bytes: what cannot be read verifies as *no*, with the reason."""
+async def explain(fetched: Fetched, verifier: SignatureVerifier, fetched_at: datetime | None = None) -> Explained:
+    """Read and verify what was fetched, for the first time at `fetched_at`.
+
+    Never raises for foreign bytes: what cannot be read verifies as *no*, with the reason.
+    """
     if fetched.error:
         return Explained(Kind.BUNDLE, (), (), "", None, None, Verified.CANNOT_CHECK, fetched.error)
     try:
         attached = fetched.read()
     except FormatError as error:
         return Explained(Kind.BUNDLE, (), (), "", None, None, Verified.NO, f"it cannot be read: {error}")
-    return await explained(attached, verifier)
+    return await explained(attached, verifier, fetched_at)
 
 
-async def explained(attached: Attached, verifier: SignatureVerifier) -> Explained:
+async def explained(attached: Attached, verifier: SignatureVerifier, fetched_at: datetime | None = None) -> Explained:
     """Verify what was read."""
-    verdict = await verifier.verify(attached)
+    verdict = await verifier.verify(attached, fetched_at)
     told = attached.statement
     return Explained(
         attached.kind,
@@ -79,6 +85,7 @@ async def explained(attached: Attached, verifier: SignatureVerifier) -> Explaine
         verdict.verified,
         verdict.why or attached.obscure,
         attached,
+        verdict.stranger,
     )
 
 

@@ -47,6 +47,9 @@ _MAX_TEXT = 1000
 _SHOWN = 100
 _CURE = "correct the file; nothing of it was taken in"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+_STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
+_TOKEN = re.compile(rf"({_STRING})\s*:|{_STRING}|[{{}}]")
+"""Of JSON: a key, another string, the bounds of an object."""
 _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*release[ \t]*\]\]", re.MULTILINE)
 
 
@@ -99,9 +102,14 @@ def parse(data: bytes, name: str, policy: Policy) -> ReleaseFile:
         raise SettingsError(f"{name}: not UTF-8 at byte {error.start}", cure=_CURE) from error
     as_json = name.endswith(".json") or (not name.endswith(".toml") and text.lstrip()[:1] == "{")
     try:
-        document: object = json.loads(text, object_pairs_hook=_unrepeated) if as_json else tomllib.loads(text)
+        document: object = json.loads(text) if as_json else tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"{name}: not {'JSON' if as_json else 'TOML'}: {error}", cure=_CURE) from error
+    if as_json and (again := _repeated(text)) is not None:
+        line = text.count("\n", 0, again.start()) + 1
+        raise SettingsError(
+            f"{name}:{line}: the key {_said(json.loads(again[1]))} stands twice in one object", cure=_CURE
+        )
     return read(document, name, policy, text)
 
 
@@ -287,10 +295,17 @@ def _said(value: object) -> str:
         return "a number too long to print"
 
 
-def _unrepeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    table: dict[str, object] = {}
-    for key, value in pairs:
-        if key in table:
-            raise ValueError(f"the key {key!r} stands twice in one object")
-        table[key] = value
-    return table
+def _repeated(text: str) -> re.Match[str] | None:
+    """Return where JSON, known to be well formed, gives a key of an object again: TOML refuses that itself, with its line."""
+    objects: list[set[str]] = []
+    for token in _TOKEN.finditer(text):
+        if token[0] == "{":
+            objects.append(set())
+        elif token[0] == "}":
+            objects.pop()
+        elif token[1]:
+            key = json.loads(token[1])
+            if key in objects[-1]:
+                return token
+            objects[-1].add(key)
+    return None

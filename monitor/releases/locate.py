@@ -122,7 +122,7 @@ async def _locate(
         return 0
     if bundle.verified == "no":
         status = InLog.MISMATCH if _ours(bundle, policy) else InLog.UNCHECKED
-        return await _keep(tx, bundle, status, _unverified(bundle, policy), policy, now)
+        return await _keep(tx, bundle, status, unverified(bundle, policy), policy, now)
     status, conflict = await _read(tx, bundle, _place(bundle, followed), policy, lookup=lookup)
     return await _keep(tx, bundle, status, conflict, policy, now)
 
@@ -142,8 +142,8 @@ async def _read(
 ) -> tuple[InLog, Conflict | None]:
     """Hold a bundle against what is read of its log."""
     cursor = await logs.cursor(tx, place.log.origin) if place is not None else None
-    if place is None:
-        return InLog.UNCHECKED, None
+    if place is None:  # a new log of the trusted root is followed from its first leaf, a moment later
+        return (bundle.in_log if bundle.log is not None else InLog.UNCHECKED), None
     if lookup and _outside(place, cursor):
         return bundle.in_log, None
     if cursor is not None and place.index < cursor.started_at:
@@ -235,7 +235,8 @@ def _other(bundle: StoredBundle, place: _Place, leaf: bytes) -> Conflict:
     )
 
 
-def _unverified(bundle: StoredBundle, policy: Policy) -> Conflict:
+def unverified(bundle: StoredBundle, policy: Policy) -> Conflict:
+    """What is told of a signature that does not verify."""
     whose = "A signature in our name" if _ours(bundle, policy) else "A foreign signature"
     return Conflict(
         ConflictKind.BUNDLE_MISMATCH,

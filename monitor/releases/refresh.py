@@ -20,10 +20,11 @@ from monitor.releases import attachments, beside, listing
 from monitor.releases import locate as locating
 from monitor.releases.ledger import BASELINE_READ, of_tag, predicted
 from monitor.releases.listing import Listing
+from monitor.releases.reverify import reverify
 from monitor.store import bundles, health, meta, releases, tags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from monitor.releases.beside import Examiner
@@ -52,6 +53,8 @@ class Tools:
     examiner: Examiner
     policy: Policy
     clock: Callable[[], datetime]
+    newest: Callable[[], Awaitable[Examiner]] | None = None
+    """Asks for the trust root anew; the examiner under it."""
     lookup: Leaves | None = None
     """Fetches cited entries out of logs that are not read whole; without it those stay unchecked."""
 
@@ -101,6 +104,7 @@ async def refresh(tools: Tools, stopping: Callable[[], bool] = lambda: False) ->
         reviewed = await judging.review(tx, tools.policy, began)
     found = expected + reviewed.promoted
     kept, more = await attachments.ask(tools, troubles, stopping)
+    await reverify(tools, stopping)
     looked = 0
     if tools.lookup is not None:
         looked = await locating.look_up(tools.store, tools.lookup, tools.policy, tools.clock, stopping)

@@ -19,6 +19,7 @@ from monitor.errors import FetchError, FormatError, NotFoundError, RegistryError
 from monitor.model.text import clip, visible
 from monitor.releases.auth import Authorizer, Credentials, read_docker_config
 from monitor.releases.endpoint import Endpoint
+from monitor.releases.memory import Answer, Memory
 from monitor.releases.reference import (
     MANIFESTS,
     OCI_INDEX,
@@ -45,11 +46,8 @@ MAX_REFERRERS: Final = 2000
 MAX_REFERRER_PAGES: Final = 50
 MAX_MANIFEST: Final = 4 << 20
 """Bytes; the specification asks registries to take no more."""
-MAX_KEPT: Final = 32 << 20
-"""Bytes of manifests and lists kept, so as not to ask for them again."""
 _PAGE: Final = 1000
 _MAX_PAGE: Final = 4 << 20
-_KEPT_OVERHEAD: Final = 512
 _SHOWN: Final = 80
 _ACCEPT: Final = ", ".join(MANIFESTS)
 _NO_SUCH_API: Final = frozenset({400, 404, 405, 406, 410, 501})
@@ -96,17 +94,6 @@ class RegistryOptions:
         return host in self.insecure_hosts or host_name(host) in self.insecure_hosts
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """An answer worth keeping: a manifest whose digest was computed, or a page of a list with its validator."""
-
-    digest: str
-    content_type: str
-    body: bytes = field(repr=False)
-    link: str = ""
-    etag: str = ""
-
-
 class Registry:
     """Every registry that the options name. Safe to use from many tasks."""
 
@@ -116,8 +103,7 @@ class Registry:
         kept = read_docker_config(options.docker_config, sorted(hosts)) if options.docker_config else {}
         auth = Authorizer(client, {**kept, **options.credentials}, options.insecure)
         self._at = Endpoint(client, auth, options.insecure, options.in_flight)
-        self._kept: OrderedDict[tuple[Reference, str], _Kept] = OrderedDict()
-        self._kept_bytes = 0
+        self._memory = Memory()
         self._tags: OrderedDict[tuple[Reference, str], None] = OrderedDict()
 
     async def tags(self, ref: Reference) -> tuple[str, ...]:
@@ -163,7 +149,7 @@ class Registry:
 
     # manifests
 
-    async def _manifest(self, ref: Reference, name: str) -> _Kept | None:
+    async def _manifest(self, ref: Reference, name: str) -> Answer | None:
         """Return a manifest under its computed digest, out of memory where the registry still names the same one."""
         by_digest = is_digest(name)
         if not by_digest and not is_tag(name):
@@ -171,7 +157,7 @@ class Registry:
         path = f"/v2/{ref.repository}/manifests/{name}"
         try:
             digest = name if by_digest else await self._claimed(ref, name, path)
-            kept = self._recalled((ref, digest)) if digest else None
+            kept = self._memory.recall(ref, digest) if digest else None
             return kept or await self._fetched(ref, name, path)
         except NotFoundError:
             self._tags.pop((ref, name), None)
@@ -189,7 +175,7 @@ class Registry:
             return ""
         return _said(reply)
 
-    async def _fetched(self, ref: Reference, name: str, path: str) -> _Kept:
+    async def _fetched(self, ref: Reference, name: str, path: str) -> Answer:
         reply = await self._at.ask(ref, path, accept=_ACCEPT, limit=MAX_MANIFEST)
         by_digest, said = is_digest(name), _said(reply)
         for digest in (name if by_digest else "", said):
@@ -198,10 +184,10 @@ class Registry:
                     f"{ref}: the manifest {name}, said to be {digest}, hashes to {digest_of(reply.body, digest)}",
                     cure="ask the operator of the registry: it, or something before it, alters what it serves",
                 )
-        kept = _Kept(name if by_digest else digest_of(reply.body), reply.content_type, reply.body)
-        self._keep((ref, kept.digest), kept)
+        kept = Answer(name if by_digest else digest_of(reply.body), reply.content_type, reply.body)
+        self._memory.keep(ref, kept.digest, kept)
         if not by_digest and said:
-            self._keep((ref, said), kept)
+            self._memory.keep(ref, said, kept)
         if not by_digest:
             self._tags[ref, name] = None
             while len(self._tags) > MAX_TAGS:
@@ -227,7 +213,7 @@ class Registry:
             return None
         return found
 
-    async def _pages(self, ref: Reference, path: str, accept: str, most: int) -> AsyncGenerator[_Kept]:
+    async def _pages(self, ref: Reference, path: str, accept: str, most: int) -> AsyncGenerator[Answer]:
         """Yield the pages of a list, one after the other. RegistryError: a next page elsewhere, twice, or too many."""
         seen: set[str] = set()
         while path:
@@ -239,18 +225,18 @@ class Registry:
             yield page
             path = self._next(ref, path, page.link)
 
-    async def _page(self, ref: Reference, path: str, accept: str) -> _Kept:
+    async def _page(self, ref: Reference, path: str, accept: str) -> Answer:
         """Return one page of a list; the one in memory where the registry says that it still holds."""
-        known = self._recalled((ref, path))
+        known = self._memory.recall(ref, path)
         extra = {"if-none-match": known.etag} if known is not None else {}
         also = frozenset({int(HTTPStatus.NOT_MODIFIED)} if known is not None else ())
         reply = await self._at.ask(ref, path, accept=accept, limit=_MAX_PAGE, extra=extra, also=also)
         if known is not None and reply.status == HTTPStatus.NOT_MODIFIED:
             return known
         etag = reply.headers.get("etag", "")
-        page = _Kept(digest_of(reply.body), reply.content_type, reply.body, reply.headers.get("link", ""), etag)
+        page = Answer(digest_of(reply.body), reply.content_type, reply.body, reply.headers.get("link", ""), etag)
         if etag.isascii() and etag.isprintable() and etag:
-            self._keep((ref, path), page)
+            self._memory.keep(ref, path, page)
         return page
 
     def _next(self, ref: Reference, path: str, link: str) -> str:
@@ -265,25 +251,6 @@ class Registry:
                 cure="ask the operator of the registry",
             )
         return there
-
-    # memory
-
-    def _recalled(self, key: tuple[Reference, str]) -> _Kept | None:
-        kept = self._kept.get(key)
-        if kept is not None:
-            self._kept.move_to_end(key)
-        return kept
-
-    def _keep(self, key: tuple[Reference, str], kept: _Kept) -> None:
-        old = self._kept.pop(key, None)
-        self._kept_bytes += _weight(kept) - (0 if old is None else _weight(old))
-        self._kept[key] = kept
-        while self._kept_bytes > MAX_KEPT:
-            self._kept_bytes -= _weight(self._kept.popitem(last=False)[1])
-
-
-def _weight(kept: _Kept) -> int:
-    return len(kept.body) + len(kept.link) + _KEPT_OVERHEAD
 
 
 def _said(reply: Response) -> str:
@@ -302,7 +269,7 @@ def _distinct(ref: Reference, digest: str, listed: Iterable[Descriptor]) -> dict
     return found
 
 
-def _read(ref: Reference, what: str, kept: _Kept) -> Manifest:
+def _read(ref: Reference, what: str, kept: Answer) -> Manifest:
     try:
         return read_manifest(kept.digest, kept.content_type, kept.body)
     except FormatError as error:

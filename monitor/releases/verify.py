@@ -1,7 +1,8 @@
 """Whether what lies beside an artifact verifies: by our own checks always, and where it carries a proof by sigstore's verifier too.
 
-A *no* needs one check that failed; what could not be checked is never a *no* (P6), and never a *yes*. Whose name the certificate
-bears is not looked at here.
+A *no* needs one check that failed; what could not be checked is never a *no* (P6), and never a *yes*. An authority or key that the
+trusted root does not hold is a *no* only once the root was found newest after the signature was fetched: until then a newer one may
+hold it. Whose name the certificate bears is not looked at here.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from monitor.trust.check import check
 from monitor.trust.signature import verifies as signed_by
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from cryptography import x509
     from sigstore.verify import Verifier
 
@@ -56,31 +59,46 @@ class Verified(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer, and where it is not a yes, why."""
+    """The answer, and where it is not a yes, why. `stranger`: it hangs on an authority or key that the trusted root does not hold."""
 
     verified: Verified
     why: str = ""
+    stranger: bool = False
 
 
 _YES = Verdict(Verified.YES)
 
 
 class SignatureVerifier:
-    """Verifies what lies beside an artifact under one trusted root. Make a new one for a new root."""
+    """Verifies what lies beside an artifact under one trusted root, last found to be the newest at `refreshed_at`.
 
-    def __init__(self, root: TrustRoot) -> None:
+    Make a new one for a new root, and whenever it is found to be the newest again.
+    """
+
+    def __init__(self, root: TrustRoot, refreshed_at: datetime | None = None) -> None:
         self.root = root
+        self.refreshed_at = refreshed_at
         self._one_at_a_time = Lock()
 
-    async def verify(self, attached: Attached) -> Verdict:
-        """Verify one signature: its certificate, its signature over the payload, and every log entry that it cites. Never raises."""
-        own = self._own(attached)
-        if own.verified is Verified.YES and _for_sigstore(attached):
-            return await asyncio.to_thread(self._locked, attached)
-        return own
+    async def verify(self, attached: Attached, fetched_at: datetime | None = None) -> Verdict:
+        """Verify one signature: its certificate, its signature over the payload, and every log entry that it cites. Never raises.
+
+        One that was fetched before the root was found to be the newest is refused where that root does not know who vouches for it.
+        """
+        found = self._own(attached)
+        if found.verified is Verified.YES and _for_sigstore(attached):
+            found = await asyncio.to_thread(self._locked, attached)
+        newest = fetched_at is not None and self.refreshed_at is not None and self.refreshed_at > fetched_at
+        return self._known_by_none(found.why) if found.stranger and newest else found
+
+    def _known_by_none(self, why: str) -> Verdict:
+        """A stranger to the newest root; that is no accusation where a part of that root is not understood."""
+        if self.root.skipped:
+            return _cannot(f"{why} (of which this is not understood: {self.root.skipped[0]})")
+        return _no(why)
 
     def _own(self, attached: Attached) -> Verdict:
-        """Our own checks; a *no* by one stands whatever another cannot tell."""
+        """Our own checks; a *no* by one stands whatever another cannot tell, and one that becomes a *no* before what never can."""
         signer = attached.certificate
         if signer is None:
             return _cannot("it is signed with a bare key, without a certificate")
@@ -90,7 +108,7 @@ class SignatureVerifier:
         for cited in attached.entries:
             found += [_bound(attached, signer, cited), _trusted(signer, cited, self.root), _logged(cited, self.root)]
         order = (Verified.NO, Verified.CANNOT_CHECK, Verified.YES)
-        return min(found, key=lambda verdict: order.index(verdict.verified))
+        return min(found, key=lambda verdict: (order.index(verdict.verified), not verdict.stranger))
 
     def _locked(self, attached: Attached) -> Verdict:
         """Nothing says that sigstore's verifier may be asked from several threads at once."""
@@ -118,7 +136,8 @@ class SignatureVerifier:
         except InvalidBundle as error:
             return _cannot(f"sigstore cannot read the bundle: {_said(error)}")
         except errors.VerificationError as error:
-            return _no(f"sigstore does not accept it: {_said(error)}")
+            # It does not say whether it is for want of a key: the timestamp authorities are known to it alone.
+            return _stranger(f"sigstore does not accept it: {_said(error)}")
         except Exception as error:  # noqa: BLE001 - foreign bytes: a library that stumbles over them has not said no
             return _cannot(f"sigstore fails on the bundle: {type(error).__name__}: {_said(error)}")
         return _YES
@@ -154,6 +173,10 @@ def _no(why: str) -> Verdict:
 
 def _cannot(why: str) -> Verdict:
     return Verdict(Verified.CANNOT_CHECK, why)
+
+
+def _stranger(why: str) -> Verdict:
+    return Verdict(Verified.CANNOT_CHECK, why, stranger=True)
 
 
 def _said(error: Exception) -> str:
@@ -239,9 +262,10 @@ def _values(attached: Attached, algorithm: str) -> tuple[str, ...]:
 def _trusted(signer: Certificate, cited: Cited, root: TrustRoot) -> Verdict:
     verdict = check(signer, root, promise=cited.promise, data=cited.body, signer_verifies=True)
     if verdict.trust is Trust.UNCHECKED:
-        return _cannot(verdict.detail)
+        return _stranger(verdict.detail)
     if verdict.trust is not Trust.TRUSTED:
-        return _no(f"its certificate does not verify: {verdict.detail}")
+        why = f"its certificate does not verify: {verdict.detail}"
+        return _stranger(why) if verdict.trust is Trust.UNTRUSTED else _no(why)
     return _YES if verdict.within_validity else _no("it was logged outside its certificate's validity")
 
 
@@ -251,7 +275,7 @@ def _logged(cited: Cited, root: TrustRoot) -> Verdict:
         return _YES if cited.promise else _no("it brings neither a promise nor a proof of its log entry")
     log = cited_log(cited, root)
     if log is None:
-        return _cannot(f"the log it cites is not in the trusted root ({cited.log_id.hex()[:16]})")
+        return _stranger(f"the log it cites is not in the trusted root ({cited.log_id.hex()[:16]})")
     if cited.proof.note is None:
         return _no("its proof of inclusion brings no checkpoint")
     try:

@@ -33,6 +33,7 @@ _URGENCY = (
     DigestStatus.EXPECTED,
     DigestStatus.NOT_CHECKED,
 )
+UNEXPECTED = "unexpected-digest"
 _LISTED = 6
 PUSH_LAGS = timedelta(minutes=2)
 """How long what explains a signature may lag behind its log entry: cosign logs first, and pushes it then."""
@@ -80,7 +81,7 @@ def judge(
         told = fact("attempt", str(subject.certificate.attempt), f"{later.attempt}, which signed what was released")
         return Ruling(DigestStatus.SUPERSEDED, (Hit("superseded-attempt", summary, (*facts, told)),))
     summary = f"{subject.title} signed a digest that belongs to no release we know."
-    return Ruling(DigestStatus.UNEXPECTED, (Hit("unexpected-digest", summary, facts),))
+    return Ruling(DigestStatus.UNEXPECTED, (Hit(UNEXPECTED, summary, facts),))
 
 
 def _due(entry: LogEntry, subject: Subject, expectations: Expectations, policy: Policy) -> datetime:

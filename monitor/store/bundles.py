@@ -14,13 +14,16 @@ from monitor.store.sql import chunks, insert
 from monitor.store.tables import attachments, bundles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from monitor.model.release import InLog
     from monitor.store.connect import Tx
 
 _ROWS = 500
+_AGAIN = ("verified", "why", "trust_root", "payload_hashes", "subjects", "log", "index", "leaf_hash", "in_log")
+"""What verifying a signature anew may come to otherwise."""
+UNSETTLED = ""
 MAX_DATA = 1 << 20
 """Bytes of a bundle that are kept: a longer one is fetched again where it is needed."""
 
@@ -46,6 +49,7 @@ class StoredBundle:
     """Of the entry that it brings along, which must stand at `index` of `log`."""
     in_log: InLog
     trust_root: str
+    """The digest of the root that it was verified under, or UNSETTLED: a newer one may say otherwise."""
     fetched_at: datetime
     data: bytes | None = field(default=None, repr=False)
     checked_at: datetime | None = None
@@ -76,16 +80,46 @@ async def add(tx: Tx, bundle: StoredBundle) -> None:
         "checked_at": bundle.checked_at,
     }
     statement = insert(tx, bundles).values(values)
-    again = {name: statement.excluded[name] for name in ("verified", "why", "trust_root", "payload_hashes", "subjects")}
+    again = {name: statement.excluded[name] for name in _AGAIN}
     await tx.execute(statement.on_conflict_do_update(index_elements=["artifact", "digest", "source"], set_=again))
 
 
-async def known(tx: Tx, artifact: str, digest: str, trust_root: str) -> set[str]:
-    """Return the sources beside a digest that are kept and need no second look under this trust root."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is kept of what lies beside a digest: when each source was first fetched, and which need not be fetched again."""
+
+    fetched: Mapping[str, datetime] = field(default_factory=dict)
+    settled: frozenset[str] = frozenset()
+
+
+async def known(tx: Tx, artifact: str, digest: str, trust_root: str) -> Known:
+    """Return what is kept beside a digest. Only what is kept without its bytes is fetched again, until it is settled under this root."""
     c = bundles.c
-    settled = sa.or_(c.verified != "cannot-check", c.trust_root == trust_root)
-    rows = await tx.execute(sa.select(c.source).where(c.artifact == artifact, c.digest == digest, settled))
-    return set(rows.scalars())
+    settled = sa.or_(c.verified == "yes", c.data.is_not(None), c.trust_root == trust_root)
+    statement = sa.select(c.source, c.fetched_at, settled.label("settled"))
+    rows = (await tx.execute(statement.where(c.artifact == artifact, c.digest == digest))).all()
+    return Known({row.source: row.fetched_at for row in rows}, frozenset(row.source for row in rows if row.settled))
+
+
+async def at(tx: Tx, artifact: str, digest: str, source: str) -> StoredBundle | None:
+    """Return what is kept of one source beside a digest, without its bytes."""
+    c = bundles.c
+    return next(iter(await _read(tx, c.artifact == artifact, c.digest == digest, c.source == source)), None)
+
+
+async def strangers(tx: Tx, since: datetime | None) -> bool:
+    """Whether anything unsettled was fetched since the trust root was found to be the newest, or ever."""
+    c = bundles.c
+    where = [c.trust_root == UNSETTLED, *([c.fetched_at >= since] if since is not None else [])]
+    return await tx.scalar(sa.select(c.id).where(*where).limit(1)) is not None
+
+
+async def to_verify(tx: Tx, trust_root: str, refreshed_at: datetime, after: int, limit: int) -> list[StoredBundle]:
+    """Return at most `limit` bundles, with their bytes, that may be verified otherwise under the newest trust root. A yes stands."""
+    c = bundles.c
+    settled_before = c.trust_root.not_in([UNSETTLED, trust_root])
+    due = sa.or_(settled_before, sa.and_(c.trust_root == UNSETTLED, c.fetched_at < refreshed_at))
+    return await _read(tx, c.verified != "yes", c.data.is_not(None), due, c.id > after, limit=limit, data=True)
 
 
 async def of_digest(tx: Tx, digest: str) -> list[StoredBundle]:
@@ -168,10 +202,3 @@ async def asked(tx: Tx, artifact: str, digest: str, now: datetime, error: str = 
     c = attachments.c
     here = (c.artifact == artifact, c.digest == digest)
     await tx.execute(sa.update(attachments).where(*here).values(asked_at=now, error=error))
-
-
-async def errors(tx: Tx, artifacts: Sequence[str]) -> list[Attachment]:
-    """Return the digests whose signatures could not be had wholly when last asked for."""
-    c = attachments.c
-    statement = sa.select(attachments).where(c.artifact.in_(artifacts), c.error != "").order_by(c.artifact, c.digest)
-    return [Attachment(**row) for row in (await tx.execute(statement)).mappings()]

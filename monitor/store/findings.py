@@ -78,6 +78,13 @@ async def withdraw(tx: Tx, rule: str, subject: str, now: datetime) -> bool:
     return (await tx.execute(sa.update(findings).where(*standing).values(withdrawn_at=now))).rowcount == 1
 
 
+async def taken_back(tx: Tx, rule: str, subject: str) -> bool:
+    """Whether there is such a finding, and it does not stand."""
+    c = findings.c
+    mine = (c.rule == rule, c.subject == subject, c.withdrawn_at.is_not(None))
+    return await tx.scalar(sa.select(c.id).where(*mine)) is not None
+
+
 async def standing(tx: Tx, prefix: str) -> list[tuple[str, str]]:
     """Return (rule, subject) of every finding that stands, is about no entry and whose subject begins so."""
     c = findings.c

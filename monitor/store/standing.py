@@ -42,6 +42,8 @@ class Standing:
     issuances: list[str] = field(default_factory=list)
     matches: list[Mapping[str, Any]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    ever: set[str] = field(default_factory=set)
+    """Every rule that was found of it, and holds no more or still does."""
 
     def says(self, entry_id: int, entry: LogEntry, judgement: Judgement, now: datetime) -> bool:
         """Whether writing `judgement` would change nothing but the revision."""
@@ -84,9 +86,12 @@ async def of(tx: Tx, ids: Collection[int]) -> dict[int, Standing]:
         matched = sa.select(matches).where(matches.c.entry_id.in_(chunk)).order_by(matches.c.entry_id, matches.c.number)
         for row in (await tx.execute(matched)).mappings():
             found[row["entry_id"]].matches.append(dict(row))
-        told = sa.select(findings).where(findings.c.entry_id.in_(chunk), findings.c.withdrawn_at.is_(None))
+        told = sa.select(findings).where(findings.c.entry_id.in_(chunk))
         for row in (await tx.execute(told)).mappings():
-            found[row["entry_id"]].findings.append(stored_finding(row).finding)
+            standing = found[row["entry_id"]]
+            standing.ever.add(row["rule"])
+            if row["withdrawn_at"] is None:
+                standing.findings.append(stored_finding(row).finding)
     return found
 
 

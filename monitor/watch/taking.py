@@ -164,8 +164,9 @@ class Taker:
         """Tell of a hole, unless a late replica may be all there is to it, or a conflict has told of that leaf already."""
         if not await self._overdue(tx, hole.end - 1, now):
             return Taken()
-        if await logs.has_conflict(tx, hole.log, ConflictKind.REWRITTEN, str(hole.begin)):
-            return Taken()
+        for kind in (ConflictKind.REWRITTEN, ConflictKind.MISSING):
+            if await logs.has_conflict(tx, hole.log, kind, str(hole.begin)):
+                return Taken()
         return await intake.missing(tx, hole, policy, now)
 
     async def _overdue(self, tx: Tx, index: int, now: datetime) -> bool:

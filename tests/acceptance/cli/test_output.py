@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -112,6 +113,37 @@ def test_on_a_narrow_terminal_a_row_becomes_lines_and_its_digest_stays_whole(mon
     stream = Terminal()
     output.write([SAMPLE], Row, Format.TABLE, columns=("id", "name"), out=stream)
     assert stream.getvalue().splitlines()[:2] == ["id:   1", f"name: {DIGEST}"]
+
+
+@dataclass(frozen=True)
+class Version:
+    version: str
+    missing: tuple[str, ...]
+    empty: str | None
+    first_seen: datetime
+
+
+def test_a_terminal_too_narrow_is_first_tried_without_empty_columns_and_with_values_under_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    rows = [Version("0.1.2", ("runner", "policy/constitution"), None, NOW.replace(microsecond=5))] * 2
+    lines = {}
+    for columns in ("40", "52", "80"):
+        monkeypatch.setenv("COLUMNS", columns)
+        stream = Terminal()
+        output.write(rows, Version, Format.TABLE, out=stream)
+        lines[columns] = [line.split() for line in re.sub("\x1b[^m]*m", "", stream.getvalue()).splitlines()]
+    at = "2026-11-23T12:00:00Z"
+    wide = ["0.1.2", "runner;", "policy/constitution", at]
+    assert lines["80"] == [["version", "missing", "empty", "first_seen"], wide, wide]
+    high = [["0.1.2", "runner", at], ["policy/constitution"]]
+    assert lines["52"] == [["version", "missing", "first_seen"], *high, *high]
+    assert lines["40"][:3] == [
+        ["version:", "0.1.2"],
+        ["missing:", "runner;", "policy/constitution"],
+        ["first_seen:", at],
+    ]
 
 
 def test_foreign_text_is_never_read_as_markup() -> None:

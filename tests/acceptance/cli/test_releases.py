@@ -11,6 +11,7 @@ import pytest
 from monitor.model.release import Authority, DigestKind, ExpectedDigest
 from monitor.store import releases, tags
 from monitor.store.engine import Store
+from monitor.testbed.ca import Claims
 from monitor.testbed.world import RELEASED, World
 from tests.acceptance.cli.test_commands import Cli
 
@@ -63,6 +64,36 @@ async def test_a_release_is_listed_shown_approved_and_withdrawn(cli: Cli) -> Non
     said = [each["message"] for each in timeline.rows if each["kind"] == "operator"]
     assert any("approved: we made it" in each for each in said)
     assert any("withdrawn: leaks a key (https://a.test/1)" in each for each in said)
+
+
+async def test_a_release_is_shown_to_people_in_eighty_columns_each_digest_once_with_everybodys_word(cli: Cli) -> None:
+    await cli("releases", "approve", "0.1.2", "--reason", "we made it", "--author", "Ada\x1b[2J")
+    shown = await cli("releases", "show", "0.1.2")
+    lines = shown.out.splitlines()
+    assert max(len(line) for line in lines) <= 80
+    begin = lines.index("runner")
+    assert lines[begin + 1 : begin + 5] == [
+        f"  {A}",
+        "    tag, which resolves to it now",
+        "    approved by Ada\\x1b[2J: we made it",
+        "    pinned by registry",
+    ]
+    assert "missing:    control-plane; policy/constitution" in lines
+
+
+async def test_a_version_that_was_only_ever_withdrawn_is_shown_and_misses_nothing(cli: Cli) -> None:
+    await cli(
+        "releases", "withdraw", "7.0.0", "--reason", "never made", "--author", "Ada", "--advisory", "https://a.test/1"
+    )
+    listed, shown, rows = await asyncio.gather(
+        cli("releases", "list", "--format", "jsonl"),
+        cli("releases", "show", "7.0.0"),
+        cli("releases", "show", "7.0.0", "--format", "jsonl"),
+    )
+    assert next((each["version"], each["state"], each["missing"]) for each in listed.rows) == ("7.0.0", "withdrawn", [])
+    assert "withdrawn: by Ada at 20" in shown.out
+    assert ": never made\nadvisory:  https://a.test/1\n" in shown.out
+    assert (rows.status, rows.out) == (0, "")
 
 
 async def test_a_word_on_what_nobody_knows_or_without_a_reason_is_refused(cli: Cli) -> None:
@@ -138,3 +169,14 @@ async def test_the_registry_is_read_on_demand_and_what_could_not_be_read_is_said
     registry.reply(status=503)
     down = await cli("releases", "refresh")
     assert (down.status, registry.host in down.err) == (5, True)
+
+
+async def test_a_forged_signature_in_our_name_is_told_by_the_pass_that_finds_it(cli: Cli) -> None:
+    """The trust root is asked for again as soon as something hangs on an authority that it does not hold."""
+    read_registry(cli)
+    digests = cli.world.release("0.1.3")
+    claims = Claims(ref="refs/tags/v0.1.3")
+    cli.world.sign("v2", digests["runner"], claims, kind="image", ca=cli.world.rogue_ca(), beside="trustacks/runner")
+    polled = await cli("poll")
+    assert polled.status == 4, polled
+    assert "bundle-mismatch" in await rules(cli)

@@ -258,16 +258,6 @@ async def test_what_lay_beside_the_baseline_when_watching_began_is_history_and_w
     assert finding.history is (days == 0)
 
 
-async def test_what_cannot_be_checked_is_not_told_as_not_verifying(world: World, monitor: Monitor) -> None:
-    digests = await release(monitor)
-    await world.rotate_v2()  # the monitor's trust root does not know the new log yet
-    world.sign("v2", digests["runner"], V012, kind="image", beside=RUNNER)
-    world.sign("v2", digests["runner"], GLOBEX, kind="image", beside=RUNNER)
-    await monitor.poll()
-    assert await monitor.rules() == []
-    assert [each.verified for each in await kept(monitor)][-2:] == ["cannot-check"] * 2
-
-
 @dataclass
 class FakeLookup:
     """Answers with the true leaf of a v2 log, or as it is told."""

@@ -11,8 +11,9 @@ import pytest
 from aiohttp import web
 
 from monitor.errors import OversizeError, RegistryError
+from monitor.releases.memory import MAX_KEPT
 from monitor.releases.reference import Reference
-from monitor.releases.registry import MAX_KEPT, Registry, RegistryOptions
+from monitor.releases.registry import Registry, RegistryOptions
 from monitor.testbed import oci
 from monitor.testbed import registry as testbed
 from tests.integration.releases.asked import REPO, asked, options, ref

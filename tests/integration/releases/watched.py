@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
@@ -21,7 +21,7 @@ from monitor.testbed.world import RELEASED
 from monitor.trust import root as trust_root
 from monitor.watch.fleet import Fleet
 from monitor.watch.follow import Tools
-from monitor.watch.options import WatchOptions
+from monitor.watch.options import LogOverride, WatchOptions
 from monitor.watch.resettle import resettle
 from tests.opener import Opener, overrides_of
 
@@ -55,32 +55,48 @@ class Monitor:
     clock: Clock
     policy: Policy = field(default_factory=Policy)
     start: Literal["tip"] | int = 0
+    stale: bool = False
+    """The newest trust root cannot be had."""
 
     def __post_init__(self) -> None:
         self.root = trust_root.parse(self.world.trusted_root_json())
-        options = WatchOptions(start=self.start, logs=overrides_of(self.world))
+        self.options = WatchOptions(start=self.start, logs=overrides_of(self.world))
         watch_from = datetime(2020, 1, 1, tzinfo=UTC)
         self.tools = Tools(
             self.store,
-            Prefilter(options.words),
+            Prefilter(self.options.words),
             lambda: Bench(self.policy, self.root, watch_from),
             self.policy,
             self.clock,
         )
-        self.fleet = Fleet(options, Opener(self.client), self.tools)
+        self.fleet = Fleet(self.options, Opener(self.client), self.tools)
         host = self.world.registry.host
         asked = RegistryOptions(
             repositories={artifact: f"{host}/trustacks/{artifact}" for artifact in RELEASED}, insecure_hosts=(host,)
         )
-        registry = Registry(self.client, asked)
+        self.registry = Registry(self.client, asked)
         self.refreshing = refresh.Tools(
             self.store,
-            registry,
+            self.registry,
             asked.references,
-            Examiner(registry, SignatureVerifier(self.root)),
+            Examiner(self.registry, SignatureVerifier(self.root)),
             self.policy,
             self.clock,
+            self.newest,
         )
+
+    async def newest(self) -> Examiner:
+        """The examiner under the world's trust root of this moment, as far as it can be had."""
+        if not self.stale:
+            asked = self.clock()
+            self.root = trust_root.parse(self.world.trusted_root_json())
+            others = (key.log_id.hex() for key in self.root.ct_keys if key.log_id.hex() != self.world.ct.origin)
+            ignored = (LogOverride(log_id, ignore=True) for log_id in others)
+            options = replace(self.options, logs=(*overrides_of(self.world), *ignored))
+            self.fleet = Fleet(options, Opener(self.client), self.tools)
+            examiner = Examiner(self.registry, SignatureVerifier(self.root, asked))
+            self.refreshing = replace(self.refreshing, examiner=examiner)
+        return self.refreshing.examiner
 
     async def follow(self) -> None:
         for follower in await self.fleet.muster(self.root):

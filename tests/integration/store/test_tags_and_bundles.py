@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ from monitor.model.release import (
     Withdrawal,
 )
 from monitor.store import bundles, health, releases, tags
-from monitor.store.bundles import MAX_DATA, StoredBundle
+from monitor.store.bundles import MAX_DATA, UNSETTLED, Known, StoredBundle
 
 if TYPE_CHECKING:
     from monitor.store.engine import Store
@@ -136,17 +137,45 @@ async def test_verified_bundles_come_in_the_order_in_which_their_entries_were_lo
         assert await bundles.get(tx, 99) is None
 
 
-async def test_what_could_not_be_checked_is_looked_at_again_under_another_trust_root(
+@pytest.mark.parametrize("verified", ["no", "cannot-check"])
+async def test_all_but_a_yes_is_verified_again_once_under_another_trust_root(
+    store: Store, now: datetime, verified: str
+) -> None:
+    async with store.write() as tx:
+        await bundles.add(tx, replace(bundle(now), verified=verified))
+        assert await bundles.to_verify(tx, "old", now + SECOND, 0, 10) == []
+        (due,) = await bundles.to_verify(tx, "new", now + SECOND, 0, 10)
+        assert due.data == b"{}"
+        assert await bundles.to_verify(tx, "new", now + SECOND, due.id, 10) == []
+        await bundles.add(tx, replace(due, verified="yes", why="", trust_root="new", log="a", index=7))
+        (kept,) = await bundles.every(tx)
+        assert (kept.verified, kept.trust_root, kept.log, kept.index) == ("yes", "new", "a", 7)
+        assert await bundles.to_verify(tx, "newer", now + SECOND, 0, 10) == []
+
+
+async def test_what_is_unsettled_is_verified_again_once_a_root_is_found_to_be_newer(
+    store: Store, now: datetime
+) -> None:
+    async with store.write() as tx:
+        assert not await bundles.strangers(tx, None)
+        await bundles.add(tx, replace(bundle(now), trust_root=UNSETTLED))
+        assert await bundles.strangers(tx, None)
+        assert await bundles.strangers(tx, now)
+        assert not await bundles.strangers(tx, now + SECOND)
+        assert await bundles.to_verify(tx, "old", now, 0, 10) == []
+        assert len(await bundles.to_verify(tx, "old", now + SECOND, 0, 10)) == 1
+
+
+async def test_only_what_is_kept_without_its_bytes_is_fetched_again_until_it_is_settled(
     store: Store, now: datetime
 ) -> None:
     async with store.write() as tx:
         await bundles.add(tx, bundle(now))
-        assert await bundles.known(tx, "runner", A, "old") == {"sha256:1"}
-        assert await bundles.known(tx, "runner", A, "new") == set()
-        await bundles.add(tx, replace(bundle(now), verified="yes", why="", trust_root="new"))
-        (kept,) = await bundles.every(tx)
-        assert (kept.verified, kept.trust_root) == ("yes", "new")
-        assert await bundles.known(tx, "runner", A, "newer") == {"sha256:1"}
+        await bundles.add(tx, replace(bundle(now), source="sha256:2", data=None))
+        known = await bundles.known(tx, "runner", A, "old")
+        assert known == Known({"sha256:1": now, "sha256:2": now}, frozenset({"sha256:1", "sha256:2"}))
+        assert (await bundles.known(tx, "runner", A, "new")).settled == {"sha256:1"}
+        assert await bundles.to_verify(tx, "new", now + SECOND, 1, 10) == []
 
 
 async def test_a_large_bundle_is_kept_without_its_bytes(store: Store, now: datetime) -> None:
@@ -172,7 +201,6 @@ async def test_digests_are_due_when_new_recent_failed_or_long_unasked_and_once_a
         assert await due() == [A]
         await bundles.asked(tx, "runner", B, now - timedelta(hours=5), "too large")
         assert await due() == [A, B]
-        assert [(each.digest, each.error) for each in await bundles.errors(tx, ["runner"])] == [(B, "too large")]
         await bundles.asked(tx, "runner", A, now)
         assert await due() == [B]
         await bundles.want(tx, "runner", [C], now)

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import json
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -27,6 +28,7 @@ from tests.replay import RECORDING
 from tests.unit.entries.recorded import v1_entries, v2_leaves
 from tests.unit.releases.recorded_registry import fetched
 
+NOW = datetime(2026, 9, 1, tzinfo=UTC)
 D1, D2 = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 BUNDLES = [each for each in fetched() if bundles.BUNDLE_TYPE.fullmatch(each.media_type)]
 LAYERS = [each for each in fetched() if each not in BUNDLES]
@@ -186,6 +188,7 @@ async def test_what_no_trusted_key_can_tell_is_neither_yes_nor_no() -> None:
     attached = V2.read()
     verdict = await SignatureVerifier(roots.parse(json.dumps(without_v2).encode())).verify(attached)
     assert verdict.verified is Verified.CANNOT_CHECK
+    assert verdict.stranger
     assert "not in the trusted root" in verdict.why
     material = {**document(V2)["verificationMaterial"], "publicKey": {"hint": "x"}}
     del material["certificate"]
@@ -207,7 +210,12 @@ async def test_what_sigstore_alone_sees_is_refused_too() -> None:
     other = next(each for each in BUNDLES if each is not V2 and b"inclusionPromise" not in each.blob)
     stamps = document(other)["verificationMaterial"]["timestampVerificationData"]
     material = {**document(V2)["verificationMaterial"], "timestampVerificationData": stamps}
-    verdict = await verifier().verify(bundles.read_bundle(changed(V2, verificationMaterial=material)))
+    attached = bundles.read_bundle(changed(V2, verificationMaterial=material))
+    verdict = await verifier().verify(attached)
+    assert (verdict.verified, verdict.stranger) == (Verified.CANNOT_CHECK, True)
+    newer = SignatureVerifier(verifier().root, NOW)
+    assert await newer.verify(attached, NOW) == verdict
+    verdict = await newer.verify(attached, NOW - timedelta(seconds=1))
     assert verdict.verified is Verified.NO
     assert verdict.why.startswith("sigstore does not accept it: ")
 

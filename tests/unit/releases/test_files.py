@@ -130,10 +130,18 @@ def test_json_faults_have_lines_too() -> None:
         parse(text.encode(), "r.json", POLICY)
 
 
+@pytest.mark.parametrize("again", [f'"runner": "{B}"', f'"\\u0072unner" : "{B}"'])
+def test_a_key_that_a_json_object_gives_twice_is_told_with_its_line(again: str) -> None:
+    """The same key in other objects, and as a text, is no repetition."""
+    text = JSON.replace(f'"runner": "{D}"', f'"runner": "{D}",\n"ui": "\\"runner\\": {{",\n{again}')
+    with pytest.raises(SettingsError, match=r"^r\.json:27: the key 'runner' stands twice in one object"):
+        parse(text.encode(), "r.json", POLICY)
+
+
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("r.json", b'{"schema": 1, "schema": 1}', "twice"),
+        ("r.json", b'{"schema": 1, "schema": 1}', "r.json:1: the key 'schema' stands twice"),
         ("r.json", b"{", "not JSON"),
         ("r.json", b"[]", "no table"),
         ("r.json", b"[" * 100_000, "not JSON"),
