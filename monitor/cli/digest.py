@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from monitor.history.digest import DigestAnswer
 
 app = typer.Typer(help="What is known of a digest.", no_args_is_help=True)
+_VERIFIES = {"yes": "verifies", "no": "does not verify", "cannot-check": "cannot be checked"}
 
 
 @app.command("show")
@@ -83,7 +84,7 @@ def _print(answer: DigestAnswer) -> None:
         why = f" ({bundle.why})" if bundle.why else ""
         what = bundle.predicate_type or "a signature"
         typer.echo(
-            visible(f"  {bundle.kind}, {what}, by {bundle.identity or 'a bare key'}: verifies {bundle.verified}{why}")
+            visible(f"  {bundle.kind}, {what}, by {bundle.identity or 'a bare key'}: {_VERIFIES[bundle.verified]}{why}")
         )
     seen = sum(bool(each.entries) for each in answer.disguises)
     typer.echo(
