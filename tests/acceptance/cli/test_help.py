@@ -114,3 +114,19 @@ def test_the_fields_of_every_list_stand_in_the_readme_in_their_order() -> None:
     readme = (_CHECKOUT / "README.md").read_text()
     for kind in (EntryRow, FindingRow, IncidentRow, LogRow, RangeRow, TimelineEvent):
         assert ", ".join(f"`{each.name}`" for each in fields(kind)) in readme, kind
+
+
+def test_the_programs_own_options_may_stand_after_the_command_too(tmp_path: Path) -> None:
+    absent = str(tmp_path / "absent.toml")
+    for words in (
+        ["--config", absent, "config", "check"],
+        ["config", "check", "--config", absent],
+        ["config", "--verbose", "check", f"--config={absent}"],
+    ):
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == Exit.SETTINGS, words
+        assert f"{absent}: settings: cannot be read" in done.output
+    for words in (["config", "check", "--config"], ["config", "check", "--", "--config", absent]):
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == Exit.SETTINGS, words
+        assert "cannot be read" not in done.output
