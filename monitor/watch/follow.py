@@ -140,7 +140,7 @@ class Follower:
             error = str(problem)
             await self._report("consistency-unproven", error)
         except SettingsError as problem:
-            error = str(problem)
+            error = f"{problem}: {problem.cure}"
             await self._report(_BEHIND, error)
         await self._arrive(tally)
         return tally.done(error)

@@ -134,7 +134,10 @@ def _runnable(log: Trusted, *, issued: bool) -> Trusted:
     asked = log.override is not None and log.override.mode is not None
     if log.mode not in MODES[log.protocol]:
         modes = _listed(sorted(MODES[log.protocol]))
-        refused = f"mode {log.mode.value!r} is none that a {log.protocol.value} log can run ({modes}): it is followed complete"
+        refused = (
+            f"mode {log.mode.value!r} is none that a {log.protocol.value} log can run ({modes}): it is followed complete; "
+            "take `mode` out of its table"
+        )
         return replace(log, mode=Mode.COMPLETE, refused=refused)
     if log.mode is Mode.CERTIFICATES and not issued:
         refused = "no certificate log is followed, which mode 'certificates' needs: it is searched only"

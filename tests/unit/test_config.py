@@ -182,6 +182,42 @@ def test_what_cannot_be_meant_is_refused_by_file_line_key_and_reason(
     assert refused(load, text).startswith(complaint)
 
 
+def _bounded() -> list[tuple[str, str]]:
+    """Every setting, by its section, of which 0 would mean never, nothing or at once."""
+    model = shapes._model(rooms.File, rooms._OURS)
+    sections = {name: names.table_of(found.rebuild_annotation()) for name, found in model.model_fields.items()}
+    return [
+        (section, key)
+        for section, table in sections.items()
+        if table is not None
+        for key in table.model_fields
+        if key in shapes._RANGES and shapes._RANGES[key][0]
+    ]
+
+
+def test_every_ceiling_and_every_count_of_requests_has_a_least_value() -> None:
+    ceilings = {
+        *(("watch", f"{log}_in_flight") for log in ("v1", "v2", "ct")),
+        *(("watch", f"{log}_requests_per_second") for log in ("v1", "ct")),
+        ("http", "max_connections"), ("http", "attempts"), ("http", "timeout"), ("http", "connect_timeout"),
+        ("registry", "in_flight"), ("alerts", "batch"), ("alerts", "attempt_timeout"), ("slack", "timeout"),
+    }  # fmt: skip
+    assert ceilings <= set(_bounded())
+
+
+@pytest.mark.parametrize(("section", "key"), _bounded())
+def test_a_ceiling_of_nothing_or_less_is_refused_by_its_name_and_value_wherever_it_is_written(
+    load: Callable[..., Settings], section: str, key: str
+) -> None:
+    for value in ("0", "-1", "-0.5"):
+        from_file = refused(load, f"[{section}]\n{key} = {value}")
+        assert from_file.startswith(f"config.toml:2: {section}.{key}: {value} ")
+        name = f"{section}__{key}".upper()
+        from_environment = refused(load, "", **{name: value})
+        assert from_environment.startswith(f"environment variable TRUSTACKS_MONITOR_{name}: {value!r} ")
+        assert "should be" in from_file or "is not a duration" in from_file
+
+
 def test_of_several_faults_the_first_is_told_and_the_others_counted(load: Callable[..., Settings]) -> None:
     assert "(and 2 more)" in refused(load, "[watch]\npoll_interval = 1\nv1_in_flight = 0\nv2_in_flight = 0")
 
