@@ -124,6 +124,20 @@ async def test_a_mode_that_a_log_of_the_trust_root_cannot_run_is_told_and_it_is_
     assert (await cli("status")).status == 0
 
 
+async def test_a_table_for_a_shard_or_a_log_that_is_none_is_told_with_the_name_that_is_meant(cli: Cli) -> None:
+    shard, host = cli.world.v1.origin(), cli.world.v1.hostname
+    settings = cli.folder / "config.toml"
+    settings.write_text(settings.read_text() + f'\n[[watch.logs]]\norigin = "{shard}"\nstart = 999\n')
+
+    polled = await cli("poll")
+
+    assert polled.status == 5, polled
+    assert f"{shard}: not as the settings ask: the trust root has no log of this origin" in polled.out
+    assert f"is '{host}' meant?" in polled.out
+    assert polled.out.count("proven to 10 of 10") == 2
+    assert (await cli("status")).status == 5
+
+
 async def test_a_mode_is_refused_before_anything_starts_where_its_protocol_stands_beside_it(cli: Cli) -> None:
     _of_log(cli, cli.world.v2.origin, 'protocol = "rekor-v2"\nmode = "search"')
     refused = await cli("poll")
