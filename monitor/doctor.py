@@ -202,7 +202,10 @@ async def _logs(visit: Visit) -> tuple[Check, ...]:
     found = await _each(_tried(log_probe.name(each.origin, each.url), ask(each), visit.limit) for each in wanted.logs)
     refused = [(each.origin, each.refused) for each in wanted.logs if each.refused]
     wrong = [failed(log_probe.name(name), why, "correct [[watch.logs]] in the settings") for name, why in refused]
-    lost = [failed(log_probe.name(name), why, "give it under [[watch.logs]]") for name, why in wanted.unfollowable]
+    lost = [
+        failed(log_probe.name(name), why, "write or correct its table under [[watch.logs]]")
+        for name, why in wanted.unfollowable
+    ]
     return (
         *found,
         *wrong,

@@ -14,6 +14,7 @@
     │   └── RegistryError        an OCI registry's answer contradicts itself or the specification
     ├── TrustRootError           trusted_root.json cannot be had or read
     ├── StoreError
+    │   ├── NoDatabaseError      there is none yet, and asking makes none (exit 5)
     │   ├── SchemaError          database and code do not fit each other
     │   ├── LostRaceError        somebody else moved the row we had read
     │   └── NotLeaderError       another daemon holds this database
@@ -91,6 +92,10 @@ class TrustRootError(MonitorError):
 
 class StoreError(MonitorError):
     """The database refused, or is not in the state it should be in."""
+
+
+class NoDatabaseError(StoreError):
+    """The database was not made yet: nothing was ever watched by these settings."""
 
 
 class SchemaError(StoreError):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from monitor.errors import FetchError, FormatError, ProofError, SettingsError
+from monitor.history import coverage
 from monitor.store import deliveries
 from monitor.watch.backfill import close_gaps
 
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LogReport:
-    """What one pass over one log came to."""
+    """What one pass over one log came to. `missing` says in sentences which leaves it does not give."""
 
     log: FollowedLog
     passed: Pass
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ async def poll(app: App, stopping: Callable[[], bool] = lambda: False) -> PollRe
     async with app.store.read() as tx:
         unreached = (*app.fleet.unreached.items(), *registry.errors.items())
         undelivered = sum([await deliveries.waiting(tx, sink.name) for sink in app.sinks])
-    return PollReport(tuple(reports), found, unreached, undelivered, sum(each.entries for each in searched))
+        told = [replace(each, missing=await coverage.missing(tx, each.log.origin)) for each in reports]
+    return PollReport(tuple(told), found, unreached, undelivered, sum(each.entries for each in searched))
 
 
 async def _follow_to_the_end(app: App, follower: Follower, stopping: Callable[[], bool]) -> Pass:

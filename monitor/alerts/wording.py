@@ -87,7 +87,7 @@ def title(finding: Finding) -> str:
 def quiet_title(key: str, count: int) -> str:
     """The title of an incident that gathers what nobody is woken for."""
     if key.startswith(DAY_KEY):
-        return f"{number(count, 'entry', 'entries')} by strangers on {key.removeprefix(DAY_KEY)}"
+        return f"{number(count, 'untrusted or unreadable entry', 'untrusted or unreadable entries')} on {key.removeprefix(DAY_KEY)}"
     return f"{number(count, 'finding')} from before watching began"
 
 
@@ -146,16 +146,24 @@ def _whole(telling: Telling, options: AlertOptions) -> Message:
     )
 
 
+_UNREAD = "entry-quarantined"
+_UNTRUSTED = (
+    "Anyone can put such entries into a public log. Customers' verification refuses them. "
+    "They are counted here, once a day, and need no answer."
+)
+_UNREADABLE = (
+    "Anyone can put such entries into a public log. They are counted here, once a day. Customers' verification refuses what is "
+    "untrusted; what is unreadable was not checked, and may be of a kind that a newer version of the monitor reads."
+)
+
+
 def _gathered(telling: Telling, options: AlertOptions) -> Message:
     """An incident that gathers what wakes nobody: how much of what, and a few examples."""
     incident = telling.incident
     if incident.history:
         words = "Signed before watching began. Nobody is paged for it: look through it once, by daylight."
     else:
-        words = (
-            "Anyone can put such entries into a public log. Customers' verification refuses them. "
-            "They are counted here, once a day, and need no answer."
-        )
+        words = _UNREADABLE if _UNREAD in telling.rules else _UNTRUSTED
     counts = tuple(
         Fact(rule_title(rule), number(count, "finding")) for rule, count in list(telling.rules.items())[:_MAX_ALSO]
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path  # noqa: TC003 - typer reads it at run time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from monitor.cli import (
     backfill,
@@ -29,9 +31,30 @@ from monitor.cli import (
     watching,
 )
 
+
+class _Program(TyperGroup):
+    """Takes the program's own options wherever they stand: `poll --config FILE` says what `--config FILE poll` says."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's, which typer brings in its own copy
+        mine, others = [], []
+        left = iter(args)
+        for each in left:
+            if each == "--":
+                others += [each, *left]
+            elif each == "--config":
+                mine += [each, *islice(left, 1)]
+            elif each == "--verbose" or each.startswith("--config="):
+                mine.append(each)
+            else:
+                others.append(each)
+        return super().parse_args(ctx, mine + others)
+
+
 app = typer.Typer(
     name="trustacks-monitor",
-    help="Follows the Sigstore transparency logs and alerts when TruStacks' signing identity signs what it should not.",
+    cls=_Program,
+    help="Follows the Sigstore transparency logs and alerts when TruStacks' signing identity signs what it should not.\n\n"
+    "--config and --verbose may stand before or after the command.",
     epilog=run.EXIT_CODES,
     no_args_is_help=True,
     add_completion=False,
@@ -79,6 +102,7 @@ def _main(
         Path | None,
         typer.Option(
             "--config",
+            metavar="FILE",
             help="The settings file; else TRUSTACKS_MONITOR_CONFIG, else /etc/trustacks-monitor/config.toml.",
         ),
     ] = None,

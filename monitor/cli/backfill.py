@@ -32,12 +32,15 @@ _INTERRUPTED = 130
 @run.command
 async def backfill(
     context: typer.Context,
-    log: Annotated[str, typer.Option("--log", metavar="ORIGIN", help="The log, as `logs list` or `status` names it.")],
+    log: Annotated[str, typer.Option("--log", metavar="ORIGIN", help="The log, as `status` or `logs list` names it.")],
     begin: Annotated[int, typer.Option("--from", metavar="INDEX", help="The first leaf to read.", min=0)] = 0,
     end: Annotated[
         int | None,
         typer.Option(
-            "--to", metavar="INDEX", help="Where to stop: the leaf of this index is not read. Else the end.", min=0
+            "--to",
+            metavar="INDEX",
+            help="The leaf to stop before; by default the log's newest checkpoint's end.",
+            min=0,
         ),
     ] = None,
     *,

@@ -10,7 +10,7 @@ from monitor.cli import output, run
 from monitor.cli.options import FormatOption  # noqa: TC001 - typer reads it at run time
 from monitor.cli.output import Format
 
-app = typer.Typer(help="What of the logs was read.", no_args_is_help=True)
+app = typer.Typer(help="What of the logs is proven, and what is not.", no_args_is_help=True)
 
 
 @app.command("show")
@@ -18,7 +18,7 @@ app = typer.Typer(help="What of the logs was read.", no_args_is_help=True)
 async def show(
     context: typer.Context,
     log: Annotated[
-        str | None, typer.Option("--log", metavar="ORIGIN", help="Only this log, as `logs list` or `status` names it.")
+        str | None, typer.Option("--log", metavar="ORIGIN", help="Only this log, as `status` or `logs list` names it.")
     ] = None,
     form: FormatOption = Format.TABLE,
 ) -> None:

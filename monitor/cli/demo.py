@@ -218,7 +218,7 @@ def _next(console: Console, path: Path) -> None:
         "findings list --format csv",
         "entries show 5",
         "timeline --format jsonl",
-        "incidents resolve 1 --why 'it was a demo'",
+        "incidents resolve 1 --reason 'it was a demo'",
     ):
         typer.echo(f"  {program} {command}")
     typer.echo(f"  rm -r {path.parent}")

@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from monitor.cli import output, run
-from monitor.cli.options import FormatOption  # noqa: TC001 - typer reads it at run time
+from monitor.cli.options import FormatOption, WhoOption, WhyOption  # noqa: TC001 - typer reads them at run time
 from monitor.cli.output import Format
 from monitor.errors import SettingsError
 from monitor.model.text import rfc3339
 
-app = typer.Typer(help="The ids of our repository and its owner.", no_args_is_help=True)
+app = typer.Typer(help="GitHub's numeric ids of our repository and its owner.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -32,11 +32,13 @@ async def list_(context: typer.Context, form: FormatOption = Format.TABLE) -> No
 @run.command
 async def pin(
     context: typer.Context,
-    repository_id: Annotated[str, typer.Argument(metavar="REPOSITORY_ID", help="GitHub's id of the repository.")],
-    owner_id: Annotated[str, typer.Argument(metavar="OWNER_ID", help="GitHub's id of its owner.")],
-    reason: Annotated[str, typer.Option("--reason", "--why", help="How you know that they are right.")],
+    repository_id: Annotated[
+        str, typer.Argument(metavar="REPOSITORY_ID", help="GitHub's number of the repository, as `ids list` shows it.")
+    ],
+    owner_id: Annotated[str, typer.Argument(metavar="OWNER_ID", help="GitHub's number of its owner.")],
+    reason: WhyOption,
     *,
-    author: Annotated[str | None, typer.Option(help="Who says so; by default the user of this machine.")] = None,
+    author: WhoOption = None,
 ) -> None:
     """Accept two ids as ours: from the next start or `poll` on, a certificate with others is another repository's.
 

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from monitor.cli import output, run
-from monitor.cli.options import AfterOption, DocumentOption, FormatOption, LimitOption, cut, filtered, page
+from monitor.cli.options import (
+    AfterOption,
+    DocumentOption,
+    FormatOption,
+    LimitOption,
+    WhoOption,
+    WhyOption,
+    cut,
+    filtered,
+    page,
+)
 from monitor.cli.output import Document, Format
 from monitor.errors import MonitorError, SettingsError
 from monitor.model.filters import FindingFilter, IncidentFilter, Page
@@ -23,13 +33,13 @@ if TYPE_CHECKING:
     from monitor.model.incident import Incident
     from monitor.store.engine import Store
 
-app = typer.Typer(help="Incidents and their handling.", no_args_is_help=True)
+app = typer.Typer(
+    help="What one person handles together: look at it, acknowledge it, resolve it.", no_args_is_help=True
+)
 _COLUMNS = ("id", "state", "severity", "category", "opened_at", "findings", "title")
 _FINDINGS = 1000
 
 IdArgument = Annotated[int, typer.Argument(metavar="ID", help="The incident's number.")]
-WhyOption = Annotated[str, typer.Option("--why", "--reason", help="The reason, kept with the incident for ever.")]
-WhoOption = Annotated[str | None, typer.Option("--who", help="Who does it; by default the user of this machine.")]
 
 
 @app.command("list")
@@ -42,7 +52,7 @@ async def list_(
     limit: LimitOption = 100,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """List incidents by number."""
+    """List incidents, the oldest first."""
     from monitor.history.rows import IncidentRow, incident_row  # noqa: PLC0415 - late: `--help` does without the store
     from monitor.store import incidents  # noqa: PLC0415
 
@@ -137,7 +147,7 @@ async def _act(
     why: str,
 ) -> None:
     if not why.strip():
-        raise SettingsError("--why is empty", cure="say in a sentence why: it is what the next reader has")
+        raise SettingsError("--reason is empty", cure="say in a sentence why: it is what the next reader has")
     async with run.reading(context) as store:
         after = await act(store, incident_id, who or getpass.getuser(), why, datetime.now(UTC))
     typer.echo(f"incident {after.id} is {after.state}; the sinks are told by the running monitor, or the next `poll`")

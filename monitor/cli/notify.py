@@ -17,7 +17,7 @@ app = typer.Typer(help="Where alerts go.", no_args_is_help=True)
 @app.command("test")
 @run.command
 async def test(context: typer.Context) -> int:
-    """Send a test message to every sink, at once and past the queue. Exit status 5 when one did not take it."""
+    """Send a test message to wherever alerts go: Slack, or the console when no Slack is set. Exit status 5 when it was not taken."""
     from monitor.alerts import wording  # noqa: PLC0415 - late, as everything that `--help` can do without
 
     failed = 0

@@ -6,6 +6,7 @@ import functools
 import inspect
 from dataclasses import fields
 from datetime import datetime
+from enum import Enum  # noqa: TC003 - typer reads it at run time
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_type_hints
 
@@ -15,6 +16,8 @@ from monitor.cli.output import Document, Format
 from monitor.errors import SettingsError
 from monitor.model import filters
 from monitor.model.filters import Page
+from monitor.model.finding import Category, Severity
+from monitor.model.incident import IncidentState
 from monitor.model.text import parse_rfc3339
 
 if TYPE_CHECKING:
@@ -23,19 +26,29 @@ if TYPE_CHECKING:
 F = TypeVar("F")
 
 _MOST = 10_000
-_CHOICES: dict[str, str] = {
-    "severity": "monitor.model.finding:Severity",
-    "category": "monitor.model.finding:Category",
-    "state": "monitor.model.incident:IncidentState",
-}
+_CHOICES: dict[str, type[Enum]] = {"severity": Severity, "category": Category, "state": IncidentState}
 """Filters that take one word of an enumeration."""
+_METAVARS = {"log": "ORIGIN", "rule": "RULE", "identity": "TEXT", "digest": "sha256:…", "incident": "ID"}
+"""What a filter takes, as its help names it; a time is a TIME, and of an enumeration its words are shown."""
+TIME = "TIME"
 
-FormatOption = Annotated[Format, typer.Option("--format", help="How to print it.")]
-DocumentOption = Annotated[Document, typer.Option("--format", help="table (for people) or json.")]
-AfterOption = Annotated[
-    int | None, typer.Option("--after", help="Only rows after the row of this id (the next page).", min=0)
+FormatOption = Annotated[
+    Format, typer.Option("--format", help="For people a table; for programs JSON, JSON lines (a row a line) or CSV.")
 ]
-LimitOption = Annotated[int, typer.Option("--limit", help="At most this many rows.", min=1, max=_MOST)]
+DocumentOption = Annotated[
+    Document, typer.Option("--format", help="For people a table; for programs JSON, indented or (jsonl) on one line.")
+]
+AfterOption = Annotated[
+    int | None,
+    typer.Option("--after", metavar="ID", help="Only rows after the row of this id: the next page.", min=0),
+]
+LimitOption = Annotated[int, typer.Option("--limit", metavar="ROWS", help="How many rows at most.", min=1, max=_MOST)]
+WhyOption = Annotated[
+    str, typer.Option("--reason", "--why", metavar="TEXT", help="Why, in a sentence; it is kept for ever.")
+]
+WhoOption = Annotated[
+    str | None, typer.Option("--author", "--who", metavar="NAME", help="Who says so; by default this machine's user.")
+]
 
 
 def filtered(kind: type[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -50,7 +63,9 @@ def filtered(kind: type[Any]) -> Callable[[Callable[..., Any]], Callable[..., An
                 each.name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=each.default,
-                annotation=Annotated[_typed(hints[each.name]), typer.Option(help=_help(each.metadata["help"]))],
+                annotation=Annotated[
+                    _typed(hints[each.name]), _option(each.name, hints[each.name], each.metadata["help"])
+                ],
             )
             for each in fields(kind)
         ]
@@ -73,8 +88,15 @@ def filtered(kind: type[Any]) -> Callable[[Callable[..., Any]], Callable[..., An
     return decorate
 
 
-def _help(text: str) -> str:
-    return text[0].upper() + text[1:] + "."
+def _option(name: str, hint: object, words: str) -> Any:  # noqa: ANN401 - typer's, which it does not name
+    metavar = TIME if datetime in get_args(hint) else _METAVARS.get(name)
+    if name in _CHOICES:
+        metavar = "|".join(_words(name))
+    return typer.Option(f"--{name}", metavar=metavar, help=words[0].upper() + words[1:] + ".")
+
+
+def _words(name: str) -> list[str]:
+    return [each.value for each in _CHOICES[name]]
 
 
 def _typed(hint: object) -> Any:  # noqa: ANN401 - a type form has no type
@@ -92,7 +114,7 @@ def _filter(kind: type[F], given: dict[str, Any], hints: dict[str, Any]) -> F:
         if datetime in get_args(hints[name]):
             given[name] = moment(option, value)
         elif name in _CHOICES:
-            _choice(option, value, _CHOICES[name])
+            _choice(option, value, _words(name))
     return kind(**given)
 
 
@@ -108,9 +130,7 @@ def moment(option: str, text: str | None) -> datetime | None:
         ) from None
 
 
-def _choice(option: str, text: str, where: str) -> None:
-    module, _, name = where.partition(":")
-    words = [each.value for each in getattr(__import__(module, fromlist=[name]), name)]
+def _choice(option: str, text: str, words: list[str]) -> None:
     if text not in words:
         raise SettingsError(f"{option} {text!r} is none of {', '.join(words)}", cure="give one of them")
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import typer
 
-from monitor.errors import LostRaceError, MonitorError, SettingsError
+from monitor.errors import LostRaceError, MonitorError, NoDatabaseError, SettingsError
 from monitor.model.text import visible
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ def tell(error: MonitorError) -> int:
     cure = f" ({visible(error.cure)})" if error.cure else ""
     lines = "\n".join(visible(line) for line in str(error).split("\n"))
     typer.echo(f"trustacks-monitor: {lines}{cure}", err=True)
+    if isinstance(error, NoDatabaseError):
+        return Exit.OPERATIONAL
     return Exit.SETTINGS if isinstance(error, SettingsError) else Exit.ERROR
 
 
@@ -141,7 +143,7 @@ async def opened_by(given: Settings, *, lead: bool = False, console: Console | N
 
 @asynccontextmanager
 async def reading(context: typer.Context) -> AsyncIterator[Store]:
-    """The database alone, to ask it. StoreError when there is none yet."""
+    """The database alone, to ask it. NoDatabaseError when there is none yet."""
     async with stored(settings(context)) as store:
         yield store
 

@@ -68,7 +68,7 @@ def status(report: PollReport, incidents: Sequence[Incident]) -> int:
         return run.Exit.INTEGRITY
     if categories & _FINDINGS:
         return run.Exit.FINDINGS
-    unread = report.unreached or not report.logs or any(each.passed.error for each in report.logs)
+    unread = report.unreached or not report.logs or any(each.passed.error or each.missing for each in report.logs)
     if categories or report.undelivered or unread:
         return run.Exit.OPERATIONAL
     return run.Exit.CLEAN
@@ -115,6 +115,8 @@ def _print_logs(report: PollReport) -> None:
         typer.echo(f"{visible(each.log.title)}: {read}")
         if passed.skipped:
             typer.echo(f"    not read: {passed.skipped} leaves that were passed over for the newest to come first")
+        for missing in each.missing:
+            typer.echo(f"    not read: {visible(missing)}")
         if passed.error:
             typer.echo(f"    not read: {visible(passed.error)}")
     if any(each.log.mode is not Mode.COMPLETE for each in report.logs):

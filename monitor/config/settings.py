@@ -57,8 +57,6 @@ _OURS = frozenset(
 )
 """Fields of options that follow from other settings or hold secrets: no keys of the file."""
 _SECRET = re.compile(r"(.*_)?(token|webhook|password|secret)(_.*)?")
-_FROM_ENVIRONMENT = ("slack_token", "slack_webhook", "registry_username", "registry_password", "registry_token")
-"""Keys that the environment alone may set."""
 _LARGEST_KEY = 1 << 16
 
 
@@ -119,7 +117,7 @@ def load(path: Path | None, environ: Mapping[str, str], *, system: Path = SYSTEM
     named = environ.get(f"{sources.PREFIX}CONFIG")
     chosen = path or (Path(named) if named else system if system.is_file() else None)
     source = sources.read(chosen, environ)
-    secrets = {name: _secret(source, name) for name in _FROM_ENVIRONMENT}
+    secrets = {name: _secret(source, name) for name in sources.FROM_ENVIRONMENT}
     _refuse_secrets(source.tree, (), source)
     file = shapes.read(File, source, _OURS)
     _check_logs(source, file.watch)

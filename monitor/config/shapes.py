@@ -5,7 +5,6 @@ It knows shapes and ranges, not meanings: what a value means is checked by the d
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import sys
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
+from monitor.config import names
 from monitor.errors import SettingsError
 from monitor.model.finding import Severity
 from monitor.model.log import Mode, Protocol
@@ -78,6 +78,7 @@ _PATTERNS = frozenset({"published_pattern", "refs"})
 """Settings that are RE2 patterns."""
 _LONGEST = timedelta(days=3650)
 _SHOWN = 80
+_INTEGER = re.compile("a valid integer, .*")
 
 
 def duration(value: object) -> timedelta:
@@ -214,22 +215,6 @@ def _number(value: object) -> object:
     return value
 
 
-def keys(model: type[BaseModel], place: Key) -> Sequence[str]:
-    """Which keys the table at `place` may have."""
-    table: type[BaseModel] | None = model
-    for part in place:
-        if isinstance(part, str) and table is not None:
-            found = table.model_fields.get(part)
-            table = _table(found.rebuild_annotation()) if found else None
-    return tuple(table.model_fields) if table else ()
-
-
-def _table(hint: Any) -> type[BaseModel] | None:  # noqa: ANN401 - a type form has no type
-    if isinstance(hint, type) and issubclass(hint, BaseModel):
-        return hint
-    return next((found for each in get_args(hint) if (found := _table(each))), None)
-
-
 def _told(errors: Sequence[ErrorDetails], source: Source, model: type[BaseModel]) -> SettingsError:
     faults: dict[Key, list[str]] = {}
     cures: dict[Key, str] = {}
@@ -237,18 +222,23 @@ def _told(errors: Sequence[ErrorDetails], source: Source, model: type[BaseModel]
         place = _place(error["loc"], source.tree)
         reason = error["msg"].removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
-            place, reason = error["loc"], "unknown key"
-            cures[place] = _suggestion(str(place[-1]), keys(model, place[:-1]))
+            place, reason = _written_at(source, error["loc"]), "unknown key"
+            cures[place] = names.meant(source, place, error["loc"], model)
         elif error["type"] == "missing":
             place, reason = error["loc"], "is missing"
         elif error["type"] == "value_error":
             place = _into(place, reason, source.tree)
+            place = place if names.keys(model, place) else _written_at(source, place)
         else:
+            place = _written_at(source, place)
             written_so = (
                 f"{clip(repr(error['input']), _SHOWN)} " if isinstance(error["input"], str | int | float) else ""
             )
             reason = f"{written_so}{reason.replace('Input should', 'should')}"
             reason = reason.replace("a valid tuple", "a list").replace("a valid dictionary", "a table")
+            reason = _INTEGER.sub("a whole number", reason)
+            if any(said.startswith(written_so) for said in faults.get(place, ())):
+                reason = reason.removeprefix(written_so)
         faults.setdefault(place, []).append(reason)
     first = next(iter(faults))
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
@@ -287,8 +277,6 @@ def _into(place: Key, reason: str, tree: object) -> Key:
     return (*place, named[0]) if named else place
 
 
-def _suggestion(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word.lower(), known, 1, 0.6)
-    if near:
-        return f"did you mean {near[0]}?"
-    return f"the keys here are {', '.join(known)}" if known else "see config.example.toml"
+def _written_at(source: Source, place: Key) -> Key:
+    """The variable below a place that no table of ours has: it alone made a table there."""
+    return next((key for key in source.variables if key[: len(place)] == place), place)

@@ -21,6 +21,8 @@ PREFIX = "TRUSTACKS_MONITOR_"
 """Of every environment variable that is ours."""
 SECRETS = ("database", "slack_token", "slack_webhook", "registry_password", "registry_token")
 """Keys whose value may also be the content of the file that `…_FILE` names."""
+FROM_ENVIRONMENT = ("slack_token", "slack_webhook", "registry_username", "registry_password", "registry_token")
+"""Keys that the environment alone may set."""
 _LARGEST = 1 << 20
 _LARGEST_SECRET = 1 << 16
 _INJECTED = re.compile(r"(SERVICE_(HOST|PORT(_.*)?)|PORT(_.*)?)", re.ASCII)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _ASKED = "log-unreachable"
 _LOG = "log:"
 """How the sources of `health` begin that are logs."""
+_SETTINGS = "settings:"
+"""How those begin that are what the settings ask of a log, and cannot be done."""
 _MOST = 10_000
 _SHOWN = 5
 _UNLOGGED = "unlogged-certificate"
@@ -125,11 +127,22 @@ def led_by(certificate_logs: Sequence[LogRow], *, grows: bool) -> Led:
     return Led(since, tuple(gaps))
 
 
+async def missing(tx: Tx, origin: str) -> tuple[str, ...]:
+    """Which leaves a log does not give, in sentences."""
+    return tuple(_missing(await logs.holes(tx, origin, _MOST)))
+
+
 async def troubles(tx: Tx, patience: Patience, now: datetime) -> list[str]:
     """What fails beside the logs themselves, in sentences: trust root, delivery, shard lists, our own loops."""
     others = [each for each in await health.conditions(tx) if not each.source.startswith(_LOG)]
     titles = {log.origin: log.title for log in await logs.every(tx)}
-    return [f"{titled(each.source, titles)}: {said}" for each in others for said in _failing([each], patience, now)]
+    told = []
+    for each in others:
+        for said in _failing([each], patience, now):
+            source = titled(each.source, titles)
+            words = said.replace(each.rule, "not as the settings ask", 1) if source.startswith(_SETTINGS) else said
+            told.append(f"{source.removeprefix(_SETTINGS)}: {words}")
+    return told
 
 
 def unchecked(policy: Policy, *, digests: bool, ignored: Iterable[str]) -> Iterator[str]:

@@ -21,35 +21,56 @@ class Page:
 class EntryFilter:
     """Narrows `entries list`."""
 
-    log: str | None = field(default=None, metadata={"help": "only this log's origin"})
-    identity: str | None = field(
-        default=None, metadata={"help": "the subject alternative name contains this, in any case"}
+    log: str | None = field(
+        default=None,
+        metadata={"help": "only this log, by its origin (a certificate log: its id in hex), as `logs list` gives it"},
     )
-    digest: str | None = field(default=None, metadata={"help": "this logged or matched digest (sha256:…)"})
-    since: datetime | None = field(default=None, metadata={"help": "first seen at or after this RFC 3339 time"})
-    until: datetime | None = field(default=None, metadata={"help": "first seen before this RFC 3339 time"})
+    identity: str | None = field(
+        default=None,
+        metadata={
+            "help": "only certificates whose identity (subject alternative name) contains this, in any letter case"
+        },
+    )
+    digest: str | None = field(
+        default=None, metadata={"help": "only this digest, as it was logged or as it was matched to a release"}
+    )
+    since: datetime | None = field(
+        default=None, metadata={"help": "first seen at or after this time (2026-01-31T12:00:00Z)"}
+    )
+    until: datetime | None = field(
+        default=None, metadata={"help": "first seen before this time (2026-01-31T12:00:00Z)"}
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class FindingFilter:
     """Narrows `findings list`."""
 
-    rule: str | None = field(default=None, metadata={"help": "only this rule"})
-    severity: str | None = field(default=None, metadata={"help": "this severity or a worse one"})
-    category: str | None = field(default=None, metadata={"help": "only this category"})
-    log: str | None = field(default=None, metadata={"help": "only this log's origin"})
-    digest: str | None = field(default=None, metadata={"help": "this logged or matched digest (sha256:…)"})
+    rule: str | None = field(default=None, metadata={"help": "only findings of this rule, such as branch-ref"})
+    severity: str | None = field(default=None, metadata={"help": "only this severity and worse ones"})
+    category: str | None = field(default=None, metadata={"help": "only findings of this category"})
+    log: str | None = field(
+        default=None,
+        metadata={"help": "only this log, by its origin (a certificate log: its id in hex), as `logs list` gives it"},
+    )
+    digest: str | None = field(
+        default=None, metadata={"help": "only this digest, as it was logged or as it was matched to a release"}
+    )
     incident: int | None = field(default=None, metadata={"help": "only this incident's findings"})
-    since: datetime | None = field(default=None, metadata={"help": "found at or after this RFC 3339 time"})
-    until: datetime | None = field(default=None, metadata={"help": "found before this RFC 3339 time"})
-    withdrawn: bool = field(default=False, metadata={"help": "also findings that a later judgement took back"})
+    since: datetime | None = field(
+        default=None, metadata={"help": "found at or after this time (2026-01-31T12:00:00Z)"}
+    )
+    until: datetime | None = field(default=None, metadata={"help": "found before this time (2026-01-31T12:00:00Z)"})
+    withdrawn: bool = field(default=False, metadata={"help": "show also findings that a later judgement took back"})
 
 
 @dataclass(frozen=True, slots=True)
 class IncidentFilter:
     """Narrows `incidents list`."""
 
-    state: str | None = field(default=None, metadata={"help": "open, acknowledged or resolved"})
-    severity: str | None = field(default=None, metadata={"help": "this severity or a worse one"})
-    since: datetime | None = field(default=None, metadata={"help": "opened at or after this RFC 3339 time"})
-    until: datetime | None = field(default=None, metadata={"help": "opened before this RFC 3339 time"})
+    state: str | None = field(default=None, metadata={"help": "only incidents in this state"})
+    severity: str | None = field(default=None, metadata={"help": "only this severity and worse ones"})
+    since: datetime | None = field(
+        default=None, metadata={"help": "opened at or after this time (2026-01-31T12:00:00Z)"}
+    )
+    until: datetime | None = field(default=None, metadata={"help": "opened before this time (2026-01-31T12:00:00Z)"})

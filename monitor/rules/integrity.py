@@ -9,7 +9,7 @@ from monitor.model.entry import Claim
 from monitor.model.finding import Fact, Finding, Severity
 from monitor.model.log import ConflictKind
 from monitor.model.rulebook import RULES
-from monitor.model.text import rfc3339
+from monitor.model.text import clip, rfc3339
 from monitor.rules import subject
 from monitor.rules.hit import fact, severity
 
@@ -108,15 +108,19 @@ def hole(found: Hole, policy: Policy | None = None) -> Finding:
     )
 
 
+_REASON = 120
+"""How much of a reason stands in a summary: some of it may be a stranger's words."""
+
+
 def quarantined(leaf: QuarantinedLeaf, policy: Policy | None = None) -> Finding:
     """Return `entry-quarantined`: low, or medium where the unreadable leaf bears our name."""
-    ours = "An unreadable entry bears our name." if leaf.ours else "An entry of the log cannot be read."
+    ours = "An unreadable entry bears our name" if leaf.ours else "An entry of the log cannot be read"
     return Finding(
         "entry-quarantined",
         severity("entry-quarantined", Severity.MEDIUM if leaf.ours else None, policy),
         RULES["entry-quarantined"].category,
         f"entry:{leaf.log}:{leaf.index}:{leaf.leaf_hash.hex()[:16]}",
-        ours,
+        f"{ours}: {clip(leaf.reason, _REASON)}",
         (
             fact("log", leaf.log),
             fact("index", str(leaf.index)),

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from monitor.errors import SchemaError, StoreError
+from monitor.errors import NoDatabaseError, SchemaError, StoreError
 from monitor.store import lease, schema
 from monitor.store.connect import Tx, new_engine, parse_url, shown
 from monitor.store.faults import translated
@@ -54,7 +54,8 @@ class Store:
     async def open(cls, url: str, *, create: bool = True, lock: bool = False) -> Self:
         """Open the database at `url`; `create` makes an empty one ready, `lock` makes this process its only daemon.
 
-        Raises SchemaError when schema and code do not fit, NotLeaderError when another daemon has it, StoreError for all else.
+        Raises NoDatabaseError where there is none and none is made, SchemaError when schema and code do not fit, NotLeaderError when
+        another daemon has it, StoreError for all else.
         """
         parsed = parse_url(url)
         if parsed.get_backend_name() == "sqlite":
@@ -89,6 +90,8 @@ class Store:
             await upgrade(self.url)
             async with self._transaction(self._reader) as tx:
                 state = await schema.read(tx)
+        if state.empty:
+            raise _unmade(f"{self.name} holds no tables of the monitor")
         fault = state.fault(self.name)
         if fault:
             raise SchemaError(fault.message, cure=fault.cure)
@@ -163,14 +166,20 @@ def _lock_file(database: str) -> FileLock:
     return FileLock.acquire(Path(database).resolve())  # two names of one file are one database
 
 
+def _unmade(what: str) -> NoDatabaseError:
+    return NoDatabaseError(
+        f"nothing is watched yet: {what}",
+        cure="begin with `run`, or `poll` once; where a monitor runs already, say where it keeps its database: "
+        "STATE_DIRECTORY, or state_dir or database in the settings",
+    )
+
+
 def _prepare_file(path: Path, *, create: bool) -> None:
     try:
         if create:
             path.parent.mkdir(parents=True, exist_ok=True)
         elif not path.is_file():
-            raise StoreError(
-                f"there is no database at {path}", cure="check the URL, or start the monitor once to create it"
-            )
+            raise _unmade(f"there is no database at {path}")
         if path.exists() and not os.access(path, os.R_OK | os.W_OK):
             raise StoreError(
                 f"{path} may not be read and written by this user", cure="check the owner and mode of the file"

@@ -47,11 +47,9 @@ class SchemaState:
         return self.current == self.head or (self.number > CODE >= self.serves)
 
     def fault(self, name: str) -> Fault | None:
-        """None when it fits."""
+        """None when it fits; of one that is not empty."""
         if self.fits:
             return None
-        if self.empty:
-            return Fault(f"{name} holds no tables of the monitor", "run `trustacks-monitor db upgrade`")
         if self.number <= CODE:
             return Fault(
                 f"{name} is at schema revision {self.current}, older than this program's {self.head}",

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from monitor.watch.options import WatchOptions
 
 _V1_PAGE = 10
-_CT_PAGE = 256
+_CT_PAGE = 1000
+"""Where the server gives as many (`monitor.ct.pages`); of one that gives fewer it is too low."""
 _BYTES_A_LEAF = 6_000
 """As the public logs serve them, JSON and base64 included: entries of Rekor v1, certificates with their chains."""
 

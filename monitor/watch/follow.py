@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from monitor.errors import FetchError, FormatError, ProofError, SettingsError
+from monitor.judge.intake import Taken
 from monitor.model.log import CheckpointStatus, Cursor, Mode, uncovered
 from monitor.store import health, logs
 from monitor.tlog.checkpoint import Checkpoint
@@ -22,13 +23,12 @@ from monitor.tlog.proofs import verify_subtree
 from monitor.watch.newest import overdue, skipped
 from monitor.watch.proven import inclusion, range_at
 from monitor.watch.scan import Scanner, Stride
-from monitor.watch.taking import Taker, Tools
+from monitor.watch.taking import Found, Taker, Tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from monitor.judge.intake import Taken
     from monitor.model.log import FollowedLog, InclusionProof, Leaf, StoredCheckpoint
     from monitor.store.engine import Tx
     from monitor.watch.checkpoint import Keeper, Polled
@@ -140,7 +140,7 @@ class Follower:
             error = str(problem)
             await self._report("consistency-unproven", error)
         except SettingsError as problem:
-            error = str(problem)
+            error = f"{problem}: {problem.cure}"
             await self._report(_BEHIND, error)
         await self._arrive(tally)
         return tally.done(error)
@@ -225,14 +225,13 @@ class Follower:
         """Leaf `index` proven under `target`, asked for past caches. Raises FetchError, FormatError and ProofError."""
         return await inclusion(self.log, index, target, self._keeper.link, fresh=True)
 
-    async def found(self, found: Sequence[tuple[Leaf, InclusionProof]]) -> Pass:
-        """Take in leaves that were found by other ways, each proven by what it came with. Raises FetchError and ProofError."""
+    async def found(self, found: Sequence[tuple[Leaf, InclusionProof]]) -> Found:
+        """Take in leaves that were found by other ways, each proven by what it came with, in one transaction."""
         target = await self._keeper.target()
         if target is None:
-            raise ProofError(f"{self.followed.origin} has no checkpoint yet that a found entry could be proven under")
-        tally = _Tally(position=target.size, size=target.size)
-        tally.add(await self._taker.found(found, target))
-        return tally.done()
+            reason = f"{self.followed.origin} has no checkpoint yet that a found entry could be proven under"
+            return Found(Taken(), tuple((leaf, reason) for leaf, _ in found))
+        return await self._taker.found(found, target)
 
     async def _well(self, tally: _Tally) -> None:
         """A pass without trouble: what was read is proven, and nothing is left, or so much."""

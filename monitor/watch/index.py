@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from monitor.errors import FetchError, FormatError, ProofError
+from monitor.errors import FetchError, FormatError
 from monitor.store import entries, searches
 from monitor.watch import control
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from monitor.model.log import Leaf
     from monitor.model.search import Fetched, IndexState, Question
     from monitor.watch.fleet import V1Server
     from monitor.watch.follow import Follower
@@ -140,19 +141,13 @@ class Index:
             gain.errors.append(str(error))
 
     async def _prove(self, follower: Follower, page: Fetched, gain: Gain) -> int:
-        """Take in what proves to be in the log; return how much of the page was lost."""
-        lost = list(page.lost)
-        for leaf, claim in page.found:
-            uuid = leaf.promise.uuid if leaf.promise else ""
-            try:
-                passed = await follower.found([(leaf, claim)])
-            except (ProofError, FetchError, FormatError) as error:
-                lost.append((uuid, str(error)))
-                continue
-            gain.entries += passed.entries
-            gain.findings += passed.findings
-            self._remember([uuid])
-        for uuid, reason in lost:
+        """Take in what proves to be in the log, a page in one transaction; return how much of the page was lost."""
+        found = await follower.found(page.found)
+        lost = dict(page.lost) | {_uuid(leaf): reason for leaf, reason in found.refused}
+        gain.entries += found.taken.entries
+        gain.findings += found.taken.findings
+        self._remember({_uuid(leaf) for leaf, _ in page.found} - set(lost))
+        for uuid, reason in lost.items():
             self._lose(uuid, reason, follower.followed.origin)
         return len(lost)
 
@@ -189,6 +184,10 @@ class Index:
             _log.warning("the index names an entry that is not had", log=log, uuid=uuid, reason=reason)
         while len(self._lost) > _REMEMBERED:
             self._lost.popitem(last=False)
+
+
+def _uuid(leaf: Leaf) -> str:
+    return leaf.promise.uuid if leaf.promise else ""
 
 
 class Indexes:

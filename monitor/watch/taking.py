@@ -50,6 +50,14 @@ class Tools:
     pass_time: float = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What single leaves came to: what was taken in, and of each leaf that was not proven the reason."""
+
+    taken: Taken
+    refused: tuple[tuple[Leaf, str], ...] = ()
+
+
 class Taker:
     """Keeps what is read of one log. `link` joins the checkpoint inside a proof to ours."""
 
@@ -94,21 +102,33 @@ class Taker:
                 await logs.cover(tx, Coverage(origin, begin, after.position, stride.under.size), now)
         return taken
 
-    async def found(self, found: Sequence[tuple[Leaf, InclusionProof]], target: Checkpoint) -> Taken:
+    async def found(self, found: Sequence[tuple[Leaf, InclusionProof]], target: Checkpoint) -> Found:
         """Take in single leaves that were found by other ways than reading on, each proven by the proof that it came with.
 
-        Raises ProofError for the first that is not proven; those before it are kept.
+        Those that are proven are taken in by one transaction, whatever is wrong with the others.
         """
-        taken = Taken()
+        proofs: dict[int, InclusionProof] = {}
+        proven, refused = [], []
         for leaf, claim in found:
-            proven = await proven_by(claim, leaf.index, target, self._link, self._log.origin)
-            if proven.proof.leaf_hash != leaf.hash:
-                raise ProofError(f"{self._log.origin} proves another leaf at {leaf.index} than it gives")
-            now, bench = self._tools.clock(), self._tools.bench()
-            reading = self._read(leaf, bench, now)
-            async with self._tools.store.write() as tx:
-                taken += await intake.take(tx, [reading], {leaf.index: proven.proof}, bench, now)
-        return taken
+            try:
+                proofs[leaf.index] = await self._claimed(leaf, claim, target)
+                proven.append(leaf)
+            except (ProofError, FetchError, FormatError) as error:
+                refused.append((leaf, str(error)))
+        if not proven:
+            return Found(Taken(), tuple(refused))
+        now, bench = self._tools.clock(), self._tools.bench()
+        readings = [self._read(leaf, bench, now) for leaf in proven]
+        async with self._tools.store.write() as tx:
+            taken = await intake.take(tx, readings, proofs, bench, now)
+        return Found(taken, tuple(refused))
+
+    async def _claimed(self, leaf: Leaf, claim: InclusionProof, target: Checkpoint) -> InclusionProof:
+        """The proof that a leaf came with, verified. Raises FetchError, FormatError and ProofError."""
+        proven = await proven_by(claim, leaf.index, target, self._link, self._log.origin)
+        if proven.proof.leaf_hash != leaf.hash:
+            raise ProofError(f"{self._log.origin} proves another leaf at {leaf.index} than it gives")
+        return proven.proof
 
     def _read(self, leaf: Leaf, bench: Bench, now: datetime) -> Reading:
         return read(leaf, bench, self._tools.prefilter, now)

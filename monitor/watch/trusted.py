@@ -5,6 +5,7 @@ It must leave no log of the root out in silence: what cannot be followed as aske
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from monitor.trust.root import CtKey, TrustedLog, TrustRoot
     from monitor.watch.options import LogOverride, WatchOptions
+
+
+_ALIKE = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +82,23 @@ def followable(root: TrustRoot, options: WatchOptions, now: datetime) -> Followa
     logs = [each for each in logs if each not in superseded]
     issued = any(each.protocol.certificates for each in logs)
     known = {log.origin for log in root.logs}.union(*(_names(key) for key in root.ct_keys))
+    unfollowable += [
+        (each.origin, _unknown(each.origin, known))
+        for each in options.logs
+        if not (each.ignore or each.origin in known)
+    ]
     return Followable(
         tuple(_runnable(each, issued=issued) for each in logs),
         tuple(unfollowable),
         frozenset(known) - {each.origin for each in logs},
     )
+
+
+def _unknown(origin: str, known: Iterable[str]) -> str:
+    """Why a table of the settings is about no log: a name that is not quite right would be obeyed by none, in silence."""
+    near = difflib.get_close_matches(origin, sorted(known), 1, _ALIKE)
+    meant = f"; is {near[0]!r} meant?" if near else ""
+    return f"the trust root has no log of this origin, so its table under [[watch.logs]] does nothing{meant}"
 
 
 def _bare(key: CtKey) -> str:
@@ -134,7 +150,10 @@ def _runnable(log: Trusted, *, issued: bool) -> Trusted:
     asked = log.override is not None and log.override.mode is not None
     if log.mode not in MODES[log.protocol]:
         modes = _listed(sorted(MODES[log.protocol]))
-        refused = f"mode {log.mode.value!r} is none that a {log.protocol.value} log can run ({modes}): it is followed complete"
+        refused = (
+            f"mode {log.mode.value!r} is none that a {log.protocol.value} log can run ({modes}): it is followed complete; "
+            "take `mode` out of its table"
+        )
         return replace(log, mode=Mode.COMPLETE, refused=refused)
     if log.mode is Mode.CERTIFICATES and not issued:
         refused = "no certificate log is followed, which mode 'certificates' needs: it is searched only"

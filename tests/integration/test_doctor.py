@@ -129,8 +129,8 @@ async def test_nothing_fails_where_all_is_well_and_everything_was_tried(ward: Wa
         ),
         "no contributor-flow key is set: contributor-key never fires",
         (
-            "no repository of control-plane, ui, policy/constitution (registry.repositories): what is signed as such is unexpected "
-            "unless a release file lists it, and every release lacks it"
+            "no repository of control-plane, ui, policy/constitution (registry.repositories): what is signed as such is "
+            "unexpected unless a release file lists it, and every release lacks it"
         ),
     ]
     assert "checkpoint of 3 leaves, signed by its key" in named(checks, ward.v2).said

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor import config
+from monitor.config import names, shapes, sources
 from monitor.config import settings as rooms
-from monitor.config import shapes, sources
 from monitor.config.unset import unset
 from monitor.errors import SettingsError
 from monitor.model.finding import Severity
@@ -80,7 +80,7 @@ def test_every_setting_stands_in_the_example_file() -> None:
     text = EXAMPLE.read_text()
     model = shapes._model(rooms.File, rooms._OURS)
     for section, found in model.model_fields.items():
-        table = shapes._table(found.rebuild_annotation())
+        table = names.table_of(found.rebuild_annotation())
         for key in table.model_fields if table else [section]:
             assert re.search(rf"^(# )?\[*[a-z.]*\b{key}\b\]* *(=|$)", text, re.MULTILINE), f"{section}: {key}"
 
@@ -182,6 +182,42 @@ def test_what_cannot_be_meant_is_refused_by_file_line_key_and_reason(
     assert refused(load, text).startswith(complaint)
 
 
+def _bounded() -> list[tuple[str, str]]:
+    """Every setting, by its section, of which 0 would mean never, nothing or at once."""
+    model = shapes._model(rooms.File, rooms._OURS)
+    sections = {name: names.table_of(found.rebuild_annotation()) for name, found in model.model_fields.items()}
+    return [
+        (section, key)
+        for section, table in sections.items()
+        if table is not None
+        for key in table.model_fields
+        if key in shapes._RANGES and shapes._RANGES[key][0]
+    ]
+
+
+def test_every_ceiling_and_every_count_of_requests_has_a_least_value() -> None:
+    ceilings = {
+        *(("watch", f"{log}_in_flight") for log in ("v1", "v2", "ct")),
+        *(("watch", f"{log}_requests_per_second") for log in ("v1", "ct")),
+        ("http", "max_connections"), ("http", "attempts"), ("http", "timeout"), ("http", "connect_timeout"),
+        ("registry", "in_flight"), ("alerts", "batch"), ("alerts", "attempt_timeout"), ("slack", "timeout"),
+    }  # fmt: skip
+    assert ceilings <= set(_bounded())
+
+
+@pytest.mark.parametrize(("section", "key"), _bounded())
+def test_a_ceiling_of_nothing_or_less_is_refused_by_its_name_and_value_wherever_it_is_written(
+    load: Callable[..., Settings], section: str, key: str
+) -> None:
+    for value in ("0", "-1", "-0.5"):
+        from_file = refused(load, f"[{section}]\n{key} = {value}")
+        assert from_file.startswith(f"config.toml:2: {section}.{key}: {value} ")
+        name = f"{section}__{key}".upper()
+        from_environment = refused(load, "", **{name: value})
+        assert from_environment.startswith(f"environment variable TRUSTACKS_MONITOR_{name}: {value!r} ")
+        assert "should be" in from_file or "is not a duration" in from_file
+
+
 def test_of_several_faults_the_first_is_told_and_the_others_counted(load: Callable[..., Settings]) -> None:
     assert "(and 2 more)" in refused(load, "[watch]\npoll_interval = 1\nv1_in_flight = 0\nv2_in_flight = 0")
 
@@ -259,6 +295,44 @@ def test_the_environment_goes_over_the_file_key_by_key(load: Callable[..., Setti
 def test_a_bad_variable_is_refused_by_its_name(load: Callable[..., Settings], name: str, value: str) -> None:
     complaint = refused(load, "state_dir = '/tmp'", **{name: value})
     assert complaint.startswith(f"environment variable TRUSTACKS_MONITOR_{name}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("SLACK_CHANNEL", "SLACK__CHANNEL"),
+        ("SLACK_CHANEL", "SLACK__CHANNEL"),
+        ("WATCH_POLL_INTERVAL", "WATCH__POLL_INTERVAL"),
+        ("WACTH__POLL_INTERVAL", "WATCH__POLL_INTERVAL"),
+        ("WATCH__POL_INTERVAL", "WATCH__POLL_INTERVAL"),
+        ("V1_REQUESTS_PER_SECOND", "WATCH__V1_REQUESTS_PER_SECOND"),
+        ("SLACK_TOKN", "SLACK_TOKEN"),
+        ("REGISTRY_PASWORD_FILE", "REGISTRY_PASSWORD_FILE"),
+    ],
+)
+def test_a_variable_that_is_not_quite_a_settings_is_answered_with_the_one_that_was_meant(
+    load: Callable[..., Settings], name: str, meant: str
+) -> None:
+    complaint = refused(load, "state_dir = '/tmp'", **{name: "x"})
+    assert complaint == (
+        f"environment variable TRUSTACKS_MONITOR_{name}: unknown key (did you mean TRUSTACKS_MONITOR_{meant}?)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("WATCH__LOGS__ORIGIN", "should be a list"),
+        ("POLICY__GRACE__X", "is not a duration"),
+        ("NONSENSE", "unknown key"),
+    ],
+)
+def test_a_table_that_only_a_variable_makes_is_refused_by_its_name(
+    load: Callable[..., Settings], name: str, told: str
+) -> None:
+    complaint = refused(load, "state_dir = '/tmp'", **{name: "x"})
+    assert complaint.startswith(f"environment variable TRUSTACKS_MONITOR_{name}: ")
+    assert told in complaint
 
 
 def test_a_variable_that_holds_a_table_is_refused_by_the_key_within_it(load: Callable[..., Settings]) -> None:

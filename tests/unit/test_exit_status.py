@@ -44,3 +44,5 @@ def test_what_could_not_be_read_or_told_is_not_clean() -> None:
     assert status(replace(CLEAN, unreached=(("log.example", "refused"),)), []) is Exit.OPERATIONAL
     assert status(replace(CLEAN, undelivered=1), []) is Exit.OPERATIONAL
     assert status(replace(CLEAN, logs=()), []) is Exit.OPERATIONAL
+    holed = LogReport(LOG, Pass(), ("the log does not give leaf 7: oversize",))
+    assert status(replace(CLEAN, logs=(holed,)), []) is Exit.OPERATIONAL

@@ -162,10 +162,26 @@ async def test_a_log_out_of_reach_is_named_and_is_no_clean_pass(cli: Cli) -> Non
     assert "500" in done.out
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "status", "logs list", "coverage show", "entries list", "entries show 1", "findings list", "incidents list",
+        "incidents show 1", "timeline --format csv", "releases list", "ids list", f"digest show sha256:{'ab' * 32}",
+    ],
+)  # fmt: skip
+async def test_before_anything_is_watched_whoever_asks_is_told_how_to_begin(tmp_path: Path, command: str) -> None:
+    async with World(slack_rate_limited=False) as world:
+        cli = Cli(tmp_path, world)
+        cli.configure()
+        asked = await cli(*command.split())
+    assert (asked.status, asked.out) == (5, ""), asked
+    assert len(asked.err.splitlines()) == 1
+    assert f"nothing is watched yet: there is no database at {tmp_path}/state/monitor.db (begin with `run`" in asked.err
+    assert "STATE_DIRECTORY" in asked.err
+    assert not (tmp_path / "state").exists()
+
+
 async def test_status_tells_protected_from_not_protected(cli: Cli) -> None:
-    unmade = await cli("status")
-    assert unmade.status == 1
-    assert "there is no database" in unmade.err
     await cli("poll")
     protected = await cli("status")
     assert protected.status == 0, protected

@@ -114,3 +114,43 @@ def test_the_fields_of_every_list_stand_in_the_readme_in_their_order() -> None:
     readme = (_CHECKOUT / "README.md").read_text()
     for kind in (EntryRow, FindingRow, IncidentRow, LogRow, RangeRow, TimelineEvent):
         assert ", ".join(f"`{each.name}`" for each in fields(kind)) in readme, kind
+
+
+def test_the_programs_own_options_may_stand_after_the_command_too(tmp_path: Path) -> None:
+    absent = str(tmp_path / "absent.toml")
+    for words in (
+        ["--config", absent, "config", "check"],
+        ["config", "check", "--config", absent],
+        ["config", "--verbose", "check", f"--config={absent}"],
+    ):
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == Exit.SETTINGS, words
+        assert f"{absent}: settings: cannot be read" in done.output
+    for words in (["config", "check", "--config"], ["config", "check", "--", "--config", absent]):
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == Exit.SETTINGS, words
+        assert "cannot be read" not in done.output
+
+
+def test_whose_word_is_kept_and_why_is_asked_by_the_same_options_everywhere() -> None:
+    for path in (
+        ("incidents", "ack"), ("incidents", "resolve"), ("ids", "pin"),
+        ("releases", "approve"), ("releases", "withdraw"), ("releases", "import"),
+    ):  # fmt: skip
+        options = {option for parameter in COMMANDS[path].params for option in parameter.opts}
+        assert {"--reason", "--author"} <= options, path
+
+
+def test_an_option_takes_the_same_in_every_command_and_lists_name_no_type_of_python() -> None:
+    takes: dict[str, set[str | None]] = {}
+    for path in (path for path in COMMANDS if path[-1:] == ("list",) or path == ("timeline",)):
+        for parameter in COMMANDS[path].params:
+            takes.setdefault(parameter.opts[0], set()).add(parameter.metavar)
+        told = CliRunner().invoke(app, [*path, "--help"]).output
+        assert "<str>" not in told, path
+        assert "<int" not in told, path
+    assert takes["--since"] == takes["--until"] == {"TIME"}
+    assert takes["--severity"] == {"low|medium|high|critical"}
+    assert {name for name, metavars in takes.items() if len(metavars) > 1} <= {"--after"}, (
+        "a row's id, or the timeline's key"
+    )

@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from monitor.errors import SchemaError, StoreError
+from monitor.errors import NoDatabaseError, SchemaError, StoreError
 from monitor.store import meta, migrate, schema
 from monitor.store.connect import new_engine, parse_url
 from monitor.store.engine import Store
@@ -38,9 +38,9 @@ async def test_upgrading_again_changes_nothing(database_url: str) -> None:
 
 
 async def test_an_empty_database_is_refused_where_it_may_not_be_made(empty_postgres_url: str) -> None:
-    with pytest.raises(SchemaError, match="no tables") as refusal:
+    with pytest.raises(NoDatabaseError, match="no tables") as refusal:
         await Store.open(empty_postgres_url, create=False)
-    assert "db upgrade" in refusal.value.cure
+    assert "`run`" in refusal.value.cure
 
 
 async def test_two_that_upgrade_at_once_make_one_schema(empty_url: str) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
 from monitor.entries.keys import spki_of
 from monitor.entries.payloads import predicted
+from monitor.judge import intake
 from monitor.model.log import Mode
 from monitor.model.release import Authority, DigestKind, ExpectedDigest
 from monitor.rules.policy import Policy
@@ -299,6 +301,46 @@ async def test_an_entry_whose_proof_does_not_hold_is_not_stored_until_it_does(hu
     hunt.clock.move(seconds=25)
     await hunt.search()
     assert await hunt.indexes_stored() == [index]
+
+
+async def test_a_page_of_hits_is_taken_in_at_once_and_a_bad_one_in_it_loses_no_other(hunt: Hunt) -> None:
+    hunt.world.noise(40, "v1")
+    await hunt.search()
+    signed = [hunt.world.sign("v1", claims=Claims(ref="refs/heads/main", run=str(number))) for number in range(8)]
+    hunt.world.v1.alter_leaf(signed[3], b"{}")
+
+    searched = await hunt.search()
+
+    assert await hunt.indexes_stored() == [*signed[:3], *signed[4:]]
+    assert searched.entries == 7
+    assert len({row.first_seen for row in await hunt.stored()}) == 1, "of one transaction"
+
+    hunt.world.v1.tell_the_truth()
+    hunt.clock.move(seconds=25)
+    await hunt.search()
+    assert await hunt.indexes_stored() == signed
+
+
+async def test_a_page_whose_transaction_fails_leaves_nothing_and_is_taken_in_once_afterwards(
+    hunt: Hunt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hunt.world.noise(40, "v1")
+    signed = [hunt.world.sign("v1", claims=Claims(ref="refs/heads/main", run=str(number))) for number in range(8)]
+    take = intake.take
+
+    async def cut_short(*given: Any, **named: Any) -> None:  # noqa: ANN401 - whatever it takes
+        await take(*given, **named)
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(intake, "take", cut_short)
+        with pytest.raises(asyncio.CancelledError):
+            await hunt.search()
+    assert await hunt.stored() == []
+
+    hunt.clock.move(minutes=2)
+    await hunt.search()
+    assert await hunt.indexes_stored() == signed
 
 
 async def test_entries_of_an_ended_shard_are_taken_in_under_its_own_name(hunt: Hunt) -> None:

@@ -144,8 +144,19 @@ def test_the_baseline_is_one_message_with_its_worst_severity_that_calls_nobody()
 def test_strangers_are_one_message_a_day_with_a_count() -> None:
     day = incident(key="day:2026-11-23", severity=Severity.LOW, title=wording.quiet_title("day:2026-11-23", 3), count=3)
     message = compose(telling(*(stranger(n) for n in range(3)), incident=day), OPTIONS)
-    assert "3 entries by strangers on 2026-11-23" in message.title
+    assert "3 untrusted or unreadable entries on 2026-11-23" in message.title
     assert "3 findings" in words(message)
+    assert "Customers' verification refuses them." in words(message)
+
+
+def test_of_an_unreadable_entry_nobody_says_that_customers_refuse_it_or_that_it_needs_no_answer() -> None:
+    day = incident(
+        key="day:2026-11-23", severity=Severity.MEDIUM, title=wording.quiet_title("day:2026-11-23", 2), count=2
+    )
+    told = words(compose(telling(stranger(1), of_log("entry-quarantined"), incident=day), OPTIONS))
+    assert "what is unreadable was not checked" in told
+    assert "refuses them" not in told
+    assert "need no answer" not in told
 
 
 def test_a_fork_says_nothing_of_verification_or_of_a_run() -> None:

@@ -39,6 +39,15 @@ def test_a_hole_is_an_entry_missing() -> None:
 def test_an_unreadable_leaf_is_medium_where_it_bears_our_name(*, ours: bool, severity: Severity) -> None:
     finding = integrity.quarantined(QuarantinedLeaf(LOG, 3, b"\x02" * 32, "not JSON", b"<html>", ours))
     assert (finding.rule, finding.severity, finding.index) == ("entry-quarantined", severity, 3)
+    assert finding.summary.endswith(": not JSON")
+    assert finding.summary.startswith(
+        "An unreadable entry bears our name" if ours else "An entry of the log cannot be read"
+    )
+
+
+def test_a_strangers_words_in_a_reason_have_a_bound_in_the_summary() -> None:
+    finding = integrity.quarantined(QuarantinedLeaf(LOG, 3, b"\x02" * 32, "kind " + "x" * 10_000, b"", ours=False))
+    assert len(finding.summary) < 200
 
 
 def test_integrity_can_be_raised_by_policy() -> None:

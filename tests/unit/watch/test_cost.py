@@ -10,7 +10,7 @@ OPTIONS = WatchOptions(v1_requests_per_second=20, ct_requests_per_second=10)
 
 
 def test_a_page_of_rekor_v1_has_ten_entries_and_one_of_a_certificate_log_many() -> None:
-    v1, ct = cost.of_leaves(Protocol.REKOR_V1, 86_401, OPTIONS), cost.of_leaves(Protocol.RFC6962, 257, OPTIONS)
+    v1, ct = cost.of_leaves(Protocol.REKOR_V1, 86_401, OPTIONS), cost.of_leaves(Protocol.RFC6962, 1001, OPTIONS)
     assert v1 is not None
     assert ct is not None
     assert (v1.requests, v1.seconds, v1.volume) == (8641, 8641 / 20, 86_401 * 6000)

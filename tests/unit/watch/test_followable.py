@@ -139,3 +139,27 @@ def test_what_the_settings_leave_out_is_named_by_its_origin() -> None:
     found = wanted(*left, ct_keys=(CT, other))
     assert {V2, CT.log_id.hex()} <= found.left
     assert not {V1, other.log_id.hex()} & found.left
+
+
+@pytest.mark.parametrize(
+    ("origin", "meant"),
+    [
+        (f"{V1} - 6288188818732819919", V1),
+        ("log2026-1.rekor.trustacks.tset", V2),
+        (f"https://{CT.base_url.partition('://')[2]}", CT.base_url.partition("://")[2]),
+        ("example.com", ""),
+    ],
+)
+def test_a_table_for_a_log_that_the_root_does_not_have_is_said_with_the_one_that_may_be_meant(
+    origin: str, meant: str
+) -> None:
+    found = wanted(LogOverride(origin, mode=Mode.COMPLETE))
+    ((name, why),) = found.unfollowable
+    assert name == origin
+    assert why.startswith("the trust root has no log of this origin, so its table under [[watch.logs]] does nothing")
+    assert why.endswith(f"is {meant!r} meant?" if meant else "does nothing")
+    assert of(found, V1).mode is Mode.CERTIFICATES
+
+
+def test_a_table_that_leaves_out_a_log_that_the_root_has_no_more_is_in_order() -> None:
+    assert wanted(LogOverride("gone.example", ignore=True)).unfollowable == ()
