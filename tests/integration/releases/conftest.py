@@ -9,8 +9,9 @@ import pytest
 from monitor.fetch import Client, FetchOptions
 from monitor.testbed import registry as testbed
 from monitor.testbed.world import World
+from tests.clock import Clock
 from tests.integration.releases.asked import QUICK
-from tests.integration.releases.watched import Clock, Monitor
+from tests.integration.releases.watched import Monitor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

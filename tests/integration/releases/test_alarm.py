@@ -14,7 +14,8 @@ from tests.integration.releases.test_refresh import GRACE, RUNNER, V012, approve
 
 if TYPE_CHECKING:
     from monitor.testbed.world import World
-    from tests.integration.releases.watched import Clock, Monitor
+    from tests.clock import Clock
+    from tests.integration.releases.watched import Monitor
 
 DEAD = Reference.parse("127.0.0.1:1/trustacks/ui")
 
@@ -30,10 +31,10 @@ async def alarmed(world: World, monitor: Monitor, clock: Clock) -> str:
     world.registry.untag(RUNNER, "0.1.2")
     world.sign("v2", new.digest, V012, kind="image")
     await monitor.poll()
-    clock.forward(**GRACE)
+    clock.move(**GRACE)
     await monitor.poll()
     assert await monitor.rules() == ["unexpected-digest"]
-    clock.forward(minutes=5)
+    clock.move(minutes=5)
     return new.digest
 
 

@@ -22,7 +22,7 @@ from monitor.model.release import InLog
 from monitor.store import bundles, incidents, logs
 from monitor.testbed.ca import Claims
 from tests.integration.releases.test_refresh import RUNNER, V012, release
-from tests.integration.releases.watched import Clock, Monitor
+from tests.integration.releases.watched import Monitor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from monitor.store.bundles import StoredBundle
     from monitor.store.engine import Store
     from monitor.testbed.world import World
+    from tests.clock import Clock
 
 GLOBEX = replace(Claims(), org="globex", repo="widgets", workflow="release.yml")
 
@@ -131,10 +132,10 @@ async def test_an_entry_that_the_log_does_not_show_for_an_hour_is_missing_and_no
     digests = await release(monitor)
     sign_on_fork(world, digests["runner"], world.v2.size)
     await monitor.poll()
-    clock.forward(minutes=59)
+    clock.move(minutes=59)
     await monitor.poll()
     assert await monitor.rules() == []
-    clock.forward(minutes=2)
+    clock.move(minutes=2)
     await monitor.refresh()
     assert await monitor.rules() == []  # nobody has asked the log since
     await monitor.poll()
@@ -142,7 +143,7 @@ async def test_an_entry_that_the_log_does_not_show_for_an_hour_is_missing_and_no
     assert (finding.rule, finding.severity, finding.index) == ("entry-missing", Severity.CRITICAL, world.v2.size)
     assert finding.artifacts == ("runner",)
     assert {each.in_log for each in await kept(monitor)} == {InLog.CONFIRMED, InLog.MISSING}
-    clock.forward(minutes=5)
+    clock.move(minutes=5)
     await monitor.poll()
     assert await monitor.rules() == ["entry-missing"]
 
@@ -160,10 +161,10 @@ async def test_an_old_replica_that_catches_up_within_the_hour_is_accused_of_noth
     world.v2.serve_old(old)
     await monitor.poll()
     assert InLog.OPEN in {each.in_log for each in await kept(monitor)}
-    clock.forward(minutes=50)
+    clock.move(minutes=50)
     await monitor.poll()
     world.v2.tell_the_truth()
-    clock.forward(minutes=30)
+    clock.move(minutes=30)
     await monitor.poll()
     assert await monitor.rules() == []
     assert {each.in_log for each in await kept(monitor)} == {InLog.CONFIRMED}
@@ -177,7 +178,7 @@ async def test_an_entry_missing_for_hours_that_the_log_shows_at_last_is_confirme
     world.sign("v2", digests["runner"], V012, kind="image", beside=RUNNER)
     world.v2.serve_old(old)
     await monitor.poll()
-    clock.forward(hours=2)
+    clock.move(hours=2)
     await monitor.poll()
     assert await monitor.rules() == ["entry-missing"]
     await gathering.gather(monitor.store, AlertOptions(), clock())
@@ -250,7 +251,7 @@ async def test_a_signature_in_our_name_that_does_not_verify_stays_critical_and_n
 async def test_what_lay_beside_the_baseline_when_watching_began_is_history_and_what_comes_later_is_not(
     world: World, monitor: Monitor, clock: Clock, days: int
 ) -> None:
-    clock.forward(days=days)
+    clock.move(days=days)
     baseline = next(each.digest for each in await kept(monitor) if each.artifact == "runner")
     world.sign("v2", baseline, GLOBEX, kind="image", ca=world.rogue_ca(), beside=RUNNER)
     await monitor.poll()
@@ -335,12 +336,12 @@ async def test_a_looked_up_entry_past_the_end_has_an_hour_and_a_log_that_is_down
     down = FakeLookup(world, "down")
     for _ in range(2):
         assert await refreshed(from_tip, down) == {InLog.OPEN: 4}
-        clock.forward(hours=2)
+        clock.move(hours=2)
     assert sorted(down.asked) == [0, 0, 1, 1, 2, 2, 3, 3]
     assert await from_tip.rules() == []
-    clock.forward(hours=-4)
+    clock.move(hours=-4)
     assert await refreshed(from_tip, FakeLookup(world, "beyond")) == {InLog.OPEN: 4}
-    clock.forward(minutes=61)
+    clock.move(minutes=61)
     assert await refreshed(from_tip, FakeLookup(world, "beyond")) == {InLog.MISSING: 4}
     assert await refreshed(from_tip, FakeLookup(world)) == {InLog.CONFIRMED: 4}
 

@@ -15,7 +15,7 @@ from monitor.rules.policy import Policy
 from monitor.store import releases, tags
 from monitor.testbed import oci
 from tests.integration.releases.test_refresh import GRACE, RUNNER, release
-from tests.integration.releases.watched import Clock, Monitor
+from tests.integration.releases.watched import Monitor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from monitor.store.engine import Store
     from monitor.testbed.oci import Pushed
     from monitor.testbed.world import World
+    from tests.clock import Clock
 
 QUICK = FetchOptions(attempts=1)
 
@@ -51,7 +52,7 @@ async def test_a_tag_moved_to_an_index_that_cannot_be_read_to_its_bottom_is_move
     index_of(world, [world.registry.image(RUNNER, "7"), unreadable(world)], "0.1.2")
     report = await monitor.refresh()
     assert "not a manifest we can read" in next(iter(report.errors.values()))
-    clock.forward(minutes=11)
+    clock.move(minutes=11)
     await monitor.refresh()
     assert "tag-moved" in await monitor.rules()
 
@@ -99,7 +100,7 @@ async def test_a_release_that_only_a_person_may_vouch_for_has_its_grace(
         world.release("0.1.2")
         await monitor.poll()
         assert "unexpected-digest" not in await monitor.rules()
-        clock.forward(**GRACE)
+        clock.move(**GRACE)
         await monitor.poll()
         assert "unexpected-digest" in await monitor.rules()
 

@@ -27,7 +27,8 @@ from tests.unit.alerts.examples import MemorySink
 if TYPE_CHECKING:
     from monitor.model.incident import Incident
     from monitor.testbed.world import World
-    from tests.integration.releases.watched import Clock, Monitor
+    from tests.clock import Clock
+    from tests.integration.releases.watched import Monitor
 
 LINES = 60
 BLOCKS = 50
@@ -74,13 +75,13 @@ async def test_a_release_with_a_repeated_run_is_one_incident_that_fits_one_scree
     world: World, monitor: Monitor, clock: Clock
 ) -> None:
     on_call = OnCall(monitor)
-    clock.forward(days=2)
+    clock.move(days=2)
     world.release("0.1.2")
     await monitor.poll()
     await on_call.told()
     assert await monitor.rules() == ["new-release"]
 
-    clock.forward(minutes=20)
+    clock.move(minutes=20)
     for artifact, workflow in RELEASED.items():
         if workflow == IMAGES:
             repository = f"trustacks/{artifact}"
@@ -92,7 +93,7 @@ async def test_a_release_with_a_repeated_run_is_one_incident_that_fits_one_scree
     for _ in range(4):
         await monitor.poll()
         await on_call.told()
-        clock.forward(minutes=30)
+        clock.move(minutes=30)
     assert await monitor.rules() == ["new-release", "superseded-attempt"]
 
     word = Word("Ada", "we released it, and ran it twice", monitor.clock())
@@ -112,11 +113,11 @@ async def test_an_ordinary_release_that_is_approved_is_one_incident_that_closes_
     world: World, monitor: Monitor, clock: Clock
 ) -> None:
     on_call = OnCall(monitor)
-    clock.forward(days=2)
+    clock.move(days=2)
     world.release("0.1.2", claims=replace(Claims(), run="17000000077"))
     await monitor.poll()
     await on_call.told()
-    clock.forward(hours=1)
+    clock.move(hours=1)
     word = Word("Ada", "we released it", monitor.clock())
     await ledger.approve(monitor.store, "0.1.2", monitor.policy, word)
     await monitor.poll()

@@ -19,7 +19,8 @@ from monitor.testbed.ca import Claims
 
 if TYPE_CHECKING:
     from monitor.testbed.world import World
-    from tests.integration.releases.watched import Clock, Monitor
+    from tests.clock import Clock
+    from tests.integration.releases.watched import Monitor
 
 RUNNER = "trustacks/runner"
 V012 = Claims(ref="refs/tags/v0.1.2")
@@ -86,7 +87,7 @@ async def test_a_tag_pointed_elsewhere_is_told_once(world: World, monitor: Monit
     other = world.registry.index(RUNNER, "other").digest
     world.registry.tag(RUNNER, "0.1.2", other)
     await monitor.refresh()
-    monitor.clock.forward(minutes=11)
+    monitor.clock.move(minutes=11)
     await monitor.refresh()
     await monitor.refresh()
     assert await monitor.rules() == ["tag-moved"]
@@ -96,7 +97,7 @@ async def test_an_untagged_digest_is_unexpected(world: World, monitor: Monitor, 
     await release(monitor)
     world.sign("v2", "", V012, kind="image")
     await monitor.poll()
-    clock.forward(**PUSHED)
+    clock.move(**PUSHED)
     await monitor.poll()
     assert await monitor.rules() == ["unexpected-digest"]
 
@@ -116,14 +117,14 @@ async def test_a_digest_signed_by_the_wrong_workflow_or_under_another_version_is
 async def test_an_artifact_left_unsigned_is_told_after_the_grace_period(
     world: World, monitor: Monitor, clock: Clock
 ) -> None:
-    clock.forward(days=2)
+    clock.move(days=2)
     world.release("0.1.2")
     unsigned = world.registry.index("trustacks/ui", "unsigned").digest
     world.registry.tag("trustacks/ui", "0.1.2", unsigned)
     world.registry.untag("trustacks/ui", "unsigned")
     await monitor.poll()
     await approve(monitor, "0.1.2")
-    clock.forward(**GRACE)
+    clock.move(**GRACE)
     await monitor.poll()
     # The other image that the run had signed as ui is in no tag.
     assert await monitor.rules() == ["unexpected-digest", "unsigned-artifact"]
@@ -138,7 +139,7 @@ async def test_two_commits_under_one_version_are_told(world: World, monitor: Mon
 
 async def test_a_deleted_tag_is_told_and_a_withdrawn_one_not(world: World, monitor: Monitor, clock: Clock) -> None:
     await release(monitor)
-    clock.forward(seconds=5)
+    clock.move(seconds=5)
     world.registry.untag(RUNNER, "0.1.2")
     await monitor.refresh()
     assert await monitor.rules() == ["tag-deleted"]
@@ -148,9 +149,9 @@ async def test_a_deleted_tag_is_told_and_a_withdrawn_one_not(world: World, monit
 
 async def test_signing_a_withdrawn_release_is_told(world: World, monitor: Monitor, clock: Clock) -> None:
     digests = await release(monitor)
-    clock.forward(seconds=5)
+    clock.move(seconds=5)
     await ledger.withdraw(monitor.store, "0.1.2", monitor.policy, Word("Ada", "leaks a key", monitor.clock()))
-    clock.forward(minutes=5)
+    clock.move(minutes=5)
     world.sign("v2", digests["runner"], V012, kind="image")
     await monitor.poll()
     assert await monitor.rules() == ["withdrawn-release-signed"]
@@ -160,17 +161,17 @@ async def test_a_repeated_run_is_superseded_and_nothing_is_critical(
     world: World, monitor: Monitor, clock: Clock
 ) -> None:
     await release(monitor)
-    clock.forward(minutes=20)
+    clock.move(minutes=20)
     new = world.registry.index(RUNNER, "again").digest
     world.registry.tag(RUNNER, "0.1.2", new)
     world.registry.untag(RUNNER, "again")
     await monitor.poll()
     assert await monitor.rules() == []
-    clock.forward(minutes=2)
+    clock.move(minutes=2)
     world.sign("v2", new, replace(V012, attempt=2), kind="image", beside=RUNNER)
     await monitor.poll()
     assert await monitor.rules() == ["superseded-attempt"]
-    clock.forward(hours=2)
+    clock.move(hours=2)
     await monitor.poll()
     assert await monitor.rules() == ["superseded-attempt"]
 
@@ -180,11 +181,11 @@ async def test_a_first_attempt_that_was_never_tagged_is_superseded_too(
 ) -> None:
     world.sign("v2", "", V012, kind="image")
     await monitor.poll()
-    clock.forward(minutes=10)
+    clock.move(minutes=10)
     world.release("0.1.2", claims=replace(V012, attempt=2))
     await monitor.poll()
     await approve(monitor, "0.1.2")
-    clock.forward(**GRACE)
+    clock.move(**GRACE)
     await monitor.poll()
     assert await monitor.rules() == ["superseded-attempt"]
 
@@ -194,11 +195,11 @@ async def test_a_signature_seen_before_its_tag_raises_nothing(world: World, moni
     world.registry.untag(RUNNER, "0.1.2")
     world.sign("v2", new.digest, V012, kind="image")
     await monitor.poll()
-    clock.forward(seconds=30)
+    clock.move(seconds=30)
     assert await monitor.rules() == []
     world.registry.tag(RUNNER, "0.1.2", new.digest)
     await monitor.refresh()
-    clock.forward(**GRACE)
+    clock.move(**GRACE)
     await monitor.poll()
     assert "unexpected-digest" not in await monitor.rules()
 
@@ -210,11 +211,11 @@ async def test_a_tag_that_appears_after_the_alarm_closes_nothing_and_an_approval
     world.registry.untag(RUNNER, "0.1.2")
     world.sign("v2", new.digest, V012, kind="image")
     await monitor.poll()
-    clock.forward(**GRACE)
+    clock.move(**GRACE)
     await monitor.poll()
     assert await monitor.rules() == ["unexpected-digest"]
     await gathering.gather(monitor.store, AlertOptions(), monitor.clock())
-    clock.forward(minutes=5)
+    clock.move(minutes=5)
     world.registry.tag(RUNNER, "0.1.2", new.digest)
     await monitor.refresh()
     (finding,) = [each for each in await monitor.findings() if each.rule == "unexpected-digest"]
@@ -233,7 +234,7 @@ async def test_an_attestation_of_a_release_is_silent_and_one_with_a_foreign_subj
         statement = provenance(digests["runner"], *foreign)
         world.sign("v2", digests["runner"], V012, kind="image", statement=statement, beside=RUNNER)
         await monitor.poll()
-        clock.forward(**PUSHED)
+        clock.move(**PUSHED)
         await monitor.poll()
         assert await monitor.rules() == expected
 
@@ -251,7 +252,7 @@ async def test_an_attestation_that_its_log_shows_before_its_registry_does_is_sil
     await monitor.poll()
     assert await monitor.rules() == []
     shown.update(pushed)
-    clock.forward(**PUSHED)
+    clock.move(**PUSHED)
     await monitor.poll()
     assert await monitor.rules() == []
 
@@ -260,7 +261,7 @@ async def test_a_released_digest_signed_again_months_later_is_late_and_an_attest
     world: World, monitor: Monitor, clock: Clock
 ) -> None:
     digests = await release(monitor)
-    clock.forward(days=31)
+    clock.move(days=31)
     world.sign("v2", digests["runner"], V012, kind="image", statement=provenance(digests["runner"]), beside=RUNNER)
     await monitor.poll()
     assert "late-signature" not in await monitor.rules()
@@ -276,7 +277,7 @@ async def test_a_registry_that_is_down_leaves_digests_unjudged_until_it_answers(
     world.registry.reply(status=503)
     world.sign("v2", "", Claims(ref="refs/tags/v0.3.0"), kind="image")
     await monitor.poll()
-    clock.forward(**GRACE)
+    clock.move(**GRACE)
     await monitor.poll()
     assert await monitor.rules() == ["digest-unjudged", "registry-unreachable"]
     world.registry.heal()
@@ -296,7 +297,7 @@ async def test_a_bundle_of_a_hundred_megabytes_is_trouble_of_the_registry_and_no
     document = oci.manifest(config, [huge], artifact_type=oci.BUNDLE, subject=subject)
     world.registry.attach(RUNNER, digests["runner"], document, oci.BUNDLE)
     world.sign("v2", "", V012, kind="image")
-    clock.forward(**PUSHED)
+    clock.move(**PUSHED)
     await monitor.poll()
     assert await monitor.rules() == ["digest-unjudged"]
     async with monitor.store.read() as tx:
@@ -329,13 +330,13 @@ async def test_what_only_latest_shows_is_found_from_its_logged_hash_and_stays_un
     world.registry.untag(RUNNER, "hidden")
     world.sign("v2", image.digest, V012, kind="image")
     await monitor.poll()
-    clock.forward(**GRACE)
+    clock.move(**GRACE)
     await monitor.poll()
     (finding,) = await monitor.findings()
     assert finding.rule == "unexpected-digest"
     assert finding.digest is not None
     world.registry.tag(RUNNER, "latest", image.digest)
-    clock.forward(minutes=5)
+    clock.move(minutes=5)
     await monitor.refresh()
     async with monitor.store.read() as tx:
         reach = await exposure.of(tx, finding.digest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from monitor.entries.prefilter import Prefilter
@@ -31,20 +31,7 @@ if TYPE_CHECKING:
     from monitor.releases.refresh import RefreshReport
     from monitor.store.engine import Store
     from monitor.testbed.world import World
-
-
-@dataclass
-class Clock:
-    """The time of the world and of the monitor alike: a millisecond more each time it is asked, and as a test moves it."""
-
-    time: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-    def __call__(self) -> datetime:
-        self.time += timedelta(milliseconds=1)
-        return self.time
-
-    def forward(self, **by: float) -> None:
-        self.time += timedelta(**by)
+    from tests.clock import Clock
 
 
 @dataclass

@@ -22,7 +22,8 @@ from monitor.trust import root as trust_root
 from monitor.watch.fleet import Fleet
 from monitor.watch.follow import Tools
 from monitor.watch.options import WatchOptions
-from tests.integration.watch.searched import Clock, Hunt
+from tests.clock import Clock
+from tests.integration.watch.searched import Hunt
 from tests.opener import Opener, overrides_of
 
 if TYPE_CHECKING:

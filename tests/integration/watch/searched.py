@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -40,26 +40,13 @@ if TYPE_CHECKING:
     from monitor.testbed.world import World
     from monitor.watch.fleet import V1Server
     from monitor.watch.search import Searched
+    from tests.clock import Clock
 
 INDEX = "/api/v1/index"
 PAGES = "/api/v1/log/entries"
 RETRIEVE = f"{PAGES}/retrieve"
 BRANCH = Claims(ref="refs/heads/feature")
 """A ref that no search knows beforehand: only its certificate leads to it."""
-
-
-@dataclass
-class Clock:
-    """Begins now, goes on a millisecond each time it is asked, and is moved: it does not matter how fast the machine is."""
-
-    time: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-    def __call__(self) -> datetime:
-        self.time += timedelta(milliseconds=1)
-        return self.time
-
-    def move(self, **by: float) -> None:
-        self.time += timedelta(**by)
 
 
 @dataclass

@@ -19,7 +19,8 @@ from tests.opener import Opener, overrides_of
 if TYPE_CHECKING:
     from monitor.fetch import Client
     from monitor.model.check import Check
-    from tests.integration.watch.searched import Clock
+    from tests.clock import Clock
+
 
 KINDS = {"rfc6962": Protocol.RFC6962, "static": Protocol.STATIC_CT}
 
