@@ -69,7 +69,7 @@ def source(finding: Finding) -> str:
         return ""
     named = finding.subject.removeprefix(f"source:{finding.rule}:")
     if named != finding.subject:
-        return (named.rpartition("@")[0] or named).removeprefix("log:")
+        return (named.rpartition("@")[0] or named).removeprefix("log:").removeprefix("settings:")
     return finding.log or ""
 
 

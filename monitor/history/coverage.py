@@ -138,10 +138,8 @@ async def troubles(tx: Tx, patience: Patience, now: datetime) -> list[str]:
     titles = {log.origin: log.title for log in await logs.every(tx)}
     told = []
     for each in others:
-        for said in _failing([each], patience, now):
-            source = titled(each.source, titles)
-            words = said.replace(each.rule, "not as the settings ask", 1) if source.startswith(_SETTINGS) else said
-            told.append(f"{source.removeprefix(_SETTINGS)}: {words}")
+        source = titled(each.source, titles).removeprefix(_SETTINGS)
+        told += [f"{source}: {said}" for said in _failing([each], patience, now)]
     return told
 
 

@@ -527,6 +527,12 @@ _OPERATIONAL = (
         "If others reach it, check this machine's network, proxy and DNS.",
     ),
     _operational(
+        "not-as-configured",
+        "A log is not followed as the settings ask",
+        "What is asked cannot be done; the error says what, and what is done instead. What is read of the log is proven as ever.",
+        "Correct [[watch.logs]] in the settings, and restart; `trustacks-monitor doctor` tries every log as the settings have it.",
+    ),
+    _operational(
         "log-key-unknown",
         "A log signs with a key we do not know",
         (

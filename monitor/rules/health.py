@@ -61,7 +61,7 @@ def _finding(condition: Condition, since: datetime, policy: Policy) -> Finding:
         severity(rule.id, None, policy),
         rule.category,
         f"source:{rule.id}:{condition.source}@{rfc3339(since)}",
-        f"{rule.title}: {condition.source.removeprefix('log:')}.",
+        f"{rule.title}: {condition.source.removeprefix('log:').removeprefix('settings:')}.",
         tuple(facts),
         log=condition.source.removeprefix("log:") if condition.source.startswith("log:") else None,
     )

@@ -37,6 +37,7 @@ _ARTIFACT = re.compile(r"[a-z0-9]+(?:[._/-][a-z0-9]+)*", re.ASCII)
 
 DEADLINES: Mapping[str, timedelta] = {
     "log-unreachable": timedelta(minutes=15),
+    "not-as-configured": timedelta(minutes=15),
     "log-key-unknown": timedelta(minutes=15),
     "log-stalled": timedelta(hours=6),
     "falling-behind": timedelta(hours=1),

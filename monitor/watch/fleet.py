@@ -64,6 +64,7 @@ _log = structlog.get_logger(__name__)
 _BEGUN = "watching-since"
 _OF_HOST = ("shards", "windows")
 """How the sources of `health` begin that are of a whole Rekor v1 server."""
+_UNMET = "not-as-configured"
 _SETTINGS = "settings:"
 """How the sources of `health` begin that are what the settings ask of a log, and cannot be done."""
 
@@ -135,7 +136,7 @@ class Fleet:
             conditions = await health.conditions(tx)
             told = {each.source for each in conditions if each.source.startswith(_SETTINGS)}
             for source in sorted(told | set(refused)):
-                await health.report(tx, "log-unreachable", source, self._tools.clock(), refused.get(source))
+                await health.report(tx, _UNMET, source, self._tools.clock(), refused.get(source))
             left = [log for log in await logs.every(tx) if log.origin in wanted.left or _host(log) in wanted.left]
             for log in left:
                 await logs.upsert(tx, replace(log, state=LogState.LEFT), self._tools.clock())

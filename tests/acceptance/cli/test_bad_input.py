@@ -116,7 +116,7 @@ async def test_a_mode_that_a_log_of_the_trust_root_cannot_run_is_told_and_it_is_
     status = await cli("status")
     assert status.status == 5
     assert f"{origin}: complete, active: protected" in status.out
-    assert f"trouble: {origin}: not as the settings ask since " in status.out
+    assert f"trouble: {origin}: not-as-configured since " in status.out
     assert told in status.out
 
     cli.configure()
