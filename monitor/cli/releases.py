@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from monitor.cli import output, run
-from monitor.cli.options import FormatOption  # noqa: TC001 - typer reads it at run time
+from monitor.cli.options import FormatOption, WhoOption, WhyOption  # noqa: TC001 - typer reads them at run time
 from monitor.cli.output import Format
 from monitor.errors import SettingsError
 from monitor.model.release import DigestKind
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from monitor.history.releases import ReleasedDigest, WholeRelease
 
 _COLUMNS = ("version", "state", "authority", "missing", "unsigned", "first_seen", "rules")
-app = typer.Typer(help="What releases may sign.", no_args_is_help=True)
+app = typer.Typer(help="Say what releases may sign, and see what is known of them.", no_args_is_help=True)
+VersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="Such as 0.1.2.")]
 
 
 @app.command("import")
@@ -34,8 +35,13 @@ async def import_(
     claimed: Annotated[
         bool, typer.Option("--claimed", help="A workflow wrote the file: it explains digests, and silences nothing.")
     ] = False,
-    author: Annotated[str | None, typer.Option(help="Who vouches for it; by default the user of this machine.")] = None,
-    reason: Annotated[str, typer.Option(help="Why these digests are right, where the file does not say.")] = "",
+    author: WhoOption = None,
+    reason: Annotated[
+        str,
+        typer.Option(
+            "--reason", "--why", metavar="TEXT", help="Why these digests are right, where the file does not say."
+        ),
+    ] = "",
 ) -> None:
     """Take in the digests that releases may carry. A file with any fault, or against what is known, is refused whole."""
     from monitor.model.release import Authority  # noqa: PLC0415 - late, as everything that `--help` can do without
@@ -81,7 +87,7 @@ async def list_(context: typer.Context, form: FormatOption = Format.TABLE) -> No
 @run.command
 async def show(
     context: typer.Context,
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="Such as 0.1.2.")],
+    version: VersionArgument,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Show the digests of one version: what vouches for each, whether its tag resolves to it now, and who signed it."""
@@ -137,10 +143,12 @@ def _signed(by: str) -> list[str]:
 @run.command
 async def approve(
     context: typer.Context,
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="Such as 0.1.2.")],
-    reason: Annotated[str, typer.Option(help="Why it is right.")],
+    version: VersionArgument,
+    reason: WhyOption,
     *,
-    artifact: Annotated[list[str] | None, typer.Option(help="Only this artifact; may be given again.")] = None,
+    artifact: Annotated[
+        list[str] | None, typer.Option(metavar="ARTIFACT", help="Only this artifact; may be given again.")
+    ] = None,
     observed: Annotated[
         bool, typer.Option("--observed", help="Vouch for what the tags resolve to now, where they were moved.")
     ] = False,
@@ -152,7 +160,7 @@ async def approve(
             help="Vouch for this digest in the place of one pinned wrongly, which is expected no more; may be given again.",
         ),
     ] = None,
-    author: Annotated[str | None, typer.Option(help="Who vouches for it; by default the user of this machine.")] = None,
+    author: WhoOption = None,
 ) -> None:
     """Vouch for a version's digests as the registry showed them first, and everything below them."""
     from monitor.releases import correct, ledger  # noqa: PLC0415
@@ -178,11 +186,11 @@ async def approve(
 @run.command
 async def withdraw(
     context: typer.Context,
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="Such as 0.1.2.")],
-    reason: Annotated[str, typer.Option(help="Why it is pulled.")],
+    version: VersionArgument,
+    reason: WhyOption,
     *,
     advisory: Annotated[str, typer.Option(metavar="URL", help="Where customers can read on.")] = "",
-    author: Annotated[str | None, typer.Option(help="Who pulls it; by default the user of this machine.")] = None,
+    author: WhoOption = None,
 ) -> None:
     """Say that a version is pulled: a new signature on it, or the return of its tag, is an alarm from now on."""
     from monitor.releases import ledger  # noqa: PLC0415
