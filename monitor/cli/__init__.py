@@ -62,26 +62,26 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(watching.run_)
-app.command("poll")(watching.poll)
-app.command("backfill")(backfill.backfill)
-app.command("status")(logs.status)
+app.command("run", short_help="Watch until stopped: follow, judge, keep and tell.")(watching.run_)
+app.command("poll", short_help="One pass over everything, for cron or a pipeline.")(watching.poll)
+app.command("backfill", short_help="Read a log's history.")(backfill.backfill)
+app.command("status", short_help="Say what is watched and what is not.")(logs.status)
 app.add_typer(entries.app, name="entries")
 app.add_typer(findings.app, name="findings")
 app.add_typer(incidents.app, name="incidents")
-app.command("timeline")(timeline.timeline)
+app.command("timeline", short_help="Show all that happened in order of time.")(timeline.timeline)
 app.add_typer(logs.app, name="logs")
 app.add_typer(coverage.app, name="coverage")
 app.add_typer(releases.app, name="releases")
 app.add_typer(digest.app, name="digest")
 app.add_typer(identities.app, name="identities")
 app.add_typer(ids.app, name="ids")
-app.command("doctor")(doctor.doctor)
+app.command("doctor", short_help="Try everything that the monitor depends on.")(doctor.doctor)
 app.add_typer(slack.app, name="slack")
 app.add_typer(notify.app, name="notify")
 app.add_typer(configuration.app, name="config")
 app.add_typer(db.app, name="db")
-app.command("demo")(demo.demo)
+app.command("demo", short_help="All of it on this machine, with no network.")(demo.demo)
 
 
 def _version(*, wanted: bool) -> None:

@@ -33,9 +33,7 @@ if TYPE_CHECKING:
     from monitor.model.incident import Incident
     from monitor.store.engine import Store
 
-app = typer.Typer(
-    help="What one person handles together: look at it, acknowledge it, resolve it.", no_args_is_help=True
-)
+app = typer.Typer(help="What one person handles together.", no_args_is_help=True)
 _COLUMNS = ("id", "state", "severity", "category", "opened_at", "findings", "title")
 _FINDINGS = 1000
 
