@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+import structlog
 from aiohttp import web_app
 from hypothesis import HealthCheck, settings
 
@@ -40,6 +41,13 @@ def _forget_servers() -> Iterator[None]:
     """aiohttp remembers the handlers of its last thousand applications, and with them every leaf that our servers held."""
     yield
     web_app._cached_build_middleware.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _log_as_ever() -> Iterator[None]:
+    """A command that a test ran in this process logs to a standard error that is closed by now."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
