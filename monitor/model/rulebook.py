@@ -89,8 +89,7 @@ _IDENTITY = (
         Category.IDENTITY,
         Severity.HIGH,
         "Our name in other capitals",
-        "The name is ours but for upper and lower case, as it looks after a rename or when somebody imitates us; "
-        "customers' pattern refuses it.",
+        "So it looks after a rename on GitHub, or when somebody imitates us.",
         (_RUN, f"Check that owner, repository and workflow files are still spelt as published: {_REPOSITORY}.", _STOP),
     ),
     Rule(
@@ -231,10 +230,7 @@ _DIGEST = (
         Category.DIGEST,
         Severity.CRITICAL,
         "Signed something that is in no release",
-        (
-            "Our identity signed a digest that belongs to no release we know: a build nobody published, or "
-            "one somebody put in its place."
-        ),
+        "It is a build that nobody published, or one that somebody put in the place of a release.",
         (
             _RUN,
             _RELEASES,
