@@ -116,7 +116,8 @@ class _Resolving:
                 if unanswered(error):
                     self._in_vain += _AT_ONCE if isinstance(error, RateLimitedError) else 1
                 return
-        self._in_vain = 0 if self._in_vain < _AT_ONCE else self._in_vain
+        if self._in_vain < _AT_ONCE:
+            self._in_vain = 0
         if digest is None:
             self.gone.add(tag)
         else:

@@ -159,7 +159,7 @@ async def _listing(
     """Read one artifact's tags, and how often they were read before. None, and a trouble, when they could not be listed."""
     async with tools.store.read() as tx:
         last = await meta.get(tx, f"{_READING}{artifact}")
-        pinned = {(each.version, each.digest) for each in await _from_registry(tx, artifact)}
+        pinned = _from_registry(await releases.digests(tx), artifact)
     try:
         read = await listing.read(tools.registry, artifact, ref, pinned)
     except FetchError as error:
@@ -178,14 +178,13 @@ async def _first_to_write(tx: Tx, read: Listing, last: str | None) -> bool:
     return await meta.next_number(tx, f"{_READING}{read.artifact}", last)
 
 
-async def _from_registry(tx: Tx, artifact: str) -> list[ExpectedDigest]:
-    """What an artifact's release tags were found to resolve to, with all that lies below it."""
-    found = await releases.digests(tx)
-    return [
-        each
-        for each in found
+def _from_registry(known: Iterable[ExpectedDigest], artifact: str) -> set[tuple[str, str]]:
+    """What an artifact's release tags were found to resolve to, with all that lies below it: (version, digest)."""
+    return {
+        (each.version, each.digest)
+        for each in known
         if each.artifact == artifact and each.kind is DigestKind.TAG and each.authority in _FROM_REGISTRY
-    ]
+    }
 
 
 async def _observe(tx: Tx, read: Sequence[Listing], policy: Policy, now: datetime) -> tuple[int, int]:
@@ -220,9 +219,10 @@ async def _expected(tx: Tx, read: Listing, baseline: frozenset[str]) -> list[Exp
 
     It works from state: what could not be read to its bottom is pinned in the pass that can, and is not pinned half.
     """
-    done = {(each.version, each.digest) for each in await _from_registry(tx, read.artifact)}
+    known = await releases.digests(tx)
+    done = _from_registry(known, read.artifact)
     held: dict[str, set[str]] = {}
-    for each in await releases.digests(tx):
+    for each in known:
         if (each.artifact, each.kind) == (read.artifact, DigestKind.TAG) and each.authority in VOUCHING:
             held.setdefault(each.version, set()).add(each.digest)
     rows = []

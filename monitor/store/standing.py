@@ -31,6 +31,7 @@ _JUDGED = (
     *("ref", "workflow", "run", "attempt", "commit", "accepted", "digest_status", "history"),
 )
 """The columns of `entries` that a judgement writes, but for its revision and its time, which move on all the same."""
+_COLUMNS = tuple(entries.c[name] for name in _JUDGED)
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ async def of(tx: Tx, ids: Collection[int]) -> dict[int, Standing]:
     """Return what stands of these entries, by their ids."""
     found: dict[int, Standing] = {}
     for chunk in chunks(ids, _ROWS):
-        kept = await tx.execute(sa.select(entries).where(entries.c.id.in_(chunk)))
+        kept = await tx.execute(sa.select(entries.c.id, *_COLUMNS).where(entries.c.id.in_(chunk)))
         for row in kept.mappings():
             found[row["id"]] = Standing({name: row[name] for name in _JUDGED})
         held = sa.select(signers, certificates.c.issuance).outerjoin(

@@ -10,7 +10,7 @@ import pytest
 from monitor.releases.reference import Reference
 from monitor.store import releases
 from monitor.watch.resettle import resettle
-from tests.integration.releases.test_refresh import GRACE, RUNNER, V012, approve
+from tests.integration.releases.test_refresh import RUNNER, alarmed, approve
 
 if TYPE_CHECKING:
     from monitor.testbed.world import World
@@ -23,19 +23,6 @@ DEAD = Reference.parse("127.0.0.1:1/trustacks/ui")
 @pytest.fixture(params=["sqlite_url", "postgres_url"])
 def database_url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(request.param))
-
-
-async def alarmed(world: World, monitor: Monitor, clock: Clock) -> str:
-    """A signature in our name at a release's tag over an image that no tag shows, and its alarm; the image."""
-    new = world.registry.index(RUNNER, "0.1.2")
-    world.registry.untag(RUNNER, "0.1.2")
-    world.sign("v2", new.digest, V012, kind="image")
-    await monitor.poll()
-    clock.move(**GRACE)
-    await monitor.poll()
-    assert await monitor.rules() == ["unexpected-digest"]
-    clock.move(minutes=5)
-    return new.digest
 
 
 async def the_tag_closes_nothing_and_an_approval_does(world: World, monitor: Monitor, digest: str) -> None:

@@ -204,9 +204,8 @@ async def test_a_signature_seen_before_its_tag_raises_nothing(world: World, moni
     assert "unexpected-digest" not in await monitor.rules()
 
 
-async def test_a_tag_that_appears_after_the_alarm_closes_nothing_and_an_approval_does(
-    world: World, monitor: Monitor, clock: Clock
-) -> None:
+async def alarmed(world: World, monitor: Monitor, clock: Clock) -> str:
+    """A signature in our name at a release's tag over an image that no tag shows, and its alarm; the image."""
     new = world.registry.index(RUNNER, "0.1.2")
     world.registry.untag(RUNNER, "0.1.2")
     world.sign("v2", new.digest, V012, kind="image")
@@ -214,9 +213,16 @@ async def test_a_tag_that_appears_after_the_alarm_closes_nothing_and_an_approval
     clock.move(**GRACE)
     await monitor.poll()
     assert await monitor.rules() == ["unexpected-digest"]
-    await gathering.gather(monitor.store, AlertOptions(), monitor.clock())
     clock.move(minutes=5)
-    world.registry.tag(RUNNER, "0.1.2", new.digest)
+    return new.digest
+
+
+async def test_a_tag_that_appears_after_the_alarm_closes_nothing_and_an_approval_does(
+    world: World, monitor: Monitor, clock: Clock
+) -> None:
+    digest = await alarmed(world, monitor, clock)
+    await gathering.gather(monitor.store, AlertOptions(), monitor.clock())
+    world.registry.tag(RUNNER, "0.1.2", digest)
     await monitor.refresh()
     (finding,) = [each for each in await monitor.findings() if each.rule == "unexpected-digest"]
     assert any(each.name.startswith("tag appeared after the alarm: runner 0.1.2") for each in finding.facts)
